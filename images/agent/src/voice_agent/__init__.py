@@ -1,0 +1,1 @@
+"""LiveKit voice agents on Kubernetes that never drop a call."""
