@@ -1,0 +1,107 @@
+"""kubectl and helm against one cluster, with failures that show what to look at next."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.paths import CHART, tool
+
+
+class CommandError(Exception):
+    """A command failed; the message holds the command and all that it printed."""
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """kubectl (and helm) with a kubeconfig and a default namespace."""
+
+    kubeconfig: Path
+    namespace: str = "voice-agent"
+
+    def in_namespace(self, namespace: str) -> Kubectl:
+        """The same cluster seen from another namespace."""
+        return Kubectl(self.kubeconfig, namespace)
+
+    def command(self, program: str, *args: str) -> list[str]:
+        """The argument list that runs ``program`` (kubectl or helm) here."""
+        return [str(tool(program)), "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *args]
+
+    def _run(self, program: str, args: tuple[str, ...], stdin: str | None, timeout: float) -> str:
+        command = self.command(program, *args)
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=timeout, env=environment
+        )
+        if done.returncode != 0:
+            shown = " ".join([program, *args])
+            raise CommandError(f"{shown} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def run(self, *args: str, stdin: str | None = None, timeout: float = 300) -> str:
+        """Run kubectl and return its output.
+
+        Raises:
+            CommandError: it exited with another status than 0.
+        """
+        return self._run("kubectl", args, stdin, timeout)
+
+    def get(self, *args: str) -> Any:
+        """``kubectl get … -o json``, parsed."""
+        return json.loads(self.run("get", *args, "-o", "json"))
+
+    def items(self, *args: str) -> list[Any]:
+        """The items of a list that ``kubectl get`` returns."""
+        found: list[Any] = self.get(*args)["items"]
+        return found
+
+    def apply(self, *documents: dict[str, Any]) -> None:
+        """Server-side apply of manifests given as objects."""
+        listing = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
+        self.run(
+            "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(listing), timeout=60
+        )
+
+    def helm(self, *args: str, timeout: float = 900) -> str:
+        """Run helm and return its output.
+
+        Raises:
+            CommandError: it exited with another status than 0.
+        """
+        return self._run("helm", args, None, timeout)
+
+    def install(self, release: str, *args: str, wait: float = 300, chart: Path = CHART) -> str:
+        """``helm upgrade --install`` of the chart; waits ``wait`` seconds at the most for readiness.
+
+        Raises:
+            CommandError: helm failed; the pods, events and logs were printed before.
+        """
+        try:
+            return self.helm(
+                "upgrade", "--install", release, str(chart), "--wait", f"--timeout={int(wait)}s", *args
+            )
+        except CommandError:
+            self.explain()
+            raise
+
+    def explain(self, lines: int = 25) -> None:
+        """Print what a person would look at next: pods, recent events, the last log lines of each pod."""
+        for title, args in (
+            ("pods", ("get", "pods", "-o", "wide")),
+            ("events", ("get", "events", "--sort-by=.lastTimestamp")),
+        ):
+            sys.stderr.write(f"--- {title} in {self.namespace}\n{self._attempt(*args)}\n")
+        for pod in self._attempt("get", "pods", "-o", "name").split():
+            sys.stderr.write(f"--- logs of {pod}\n")
+            sys.stderr.write(self._attempt("logs", pod, "--all-containers", f"--tail={lines}") + "\n")
+
+    def _attempt(self, *args: str) -> str:
+        try:
+            return self.run(*args, timeout=30)
+        except (CommandError, subprocess.TimeoutExpired) as error:
+            return str(error)
