@@ -1,0 +1,92 @@
+"""The node network: a bridge on the host and a network namespace with one cable per node."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from lab.cluster.base import ClusterError
+from lab.cluster.local import layout
+from lab.cluster.local.layout import BRIDGE, HOST_ADDRESS, NODE_NETWORK_BITS, NODES, Node
+from lab.cluster.local.packages import SEARCH_PATH
+
+NETNS_FOLDER = Path("/run/netns")
+
+# Frames between nodes pass the host's FORWARD chain (br_netfilter), whose policy dockerd sets to DROP.
+FORWARD_RULE = (
+    "FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-m", "comment", "--comment", "voice-agent lab cluster",
+    "-j", "ACCEPT",
+)  # fmt: skip
+
+
+def _run(*command: str, check: bool = True) -> bool:
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": SEARCH_PATH})
+    if check and done.returncode != 0:
+        raise ClusterError(f"{' '.join(command)} failed: {done.stderr.strip()}")
+    return done.returncode == 0
+
+
+def _inside(node: Node, *command: str) -> None:
+    _run("nsenter", f"--net={NETNS_FOLDER / node.netns}", "--", *command)
+
+
+def create() -> None:
+    """Make the bridge, the namespaces, the cables and the routes between all of them.
+
+    Raises:
+        ClusterError: a command failed.
+    """
+    _run("ip", "link", "add", BRIDGE, "type", "bridge")
+    _run("ip", "address", "add", f"{HOST_ADDRESS}/{NODE_NETWORK_BITS}", "dev", BRIDGE)
+    _run("ip", "link", "set", BRIDGE, "up")
+    _run("iptables", "-w", "-I", *FORWARD_RULE)
+    for node in NODES:
+        _create_node(node)
+
+
+def _create_node(node: Node) -> None:
+    _run("ip", "netns", "add", node.netns)
+    _run("ip", "link", "add", node.veth, "type", "veth", "peer", "name", "eth0", "netns", node.netns)
+    _run("ip", "link", "set", node.veth, "master", BRIDGE, "up")
+    _inside(node, "ip", "link", "set", "lo", "up")
+    _inside(node, "ip", "address", "add", f"{node.address}/{NODE_NETWORK_BITS}", "dev", "eth0")
+    _inside(node, "ip", "link", "set", "eth0", "up")
+    _inside(node, "ip", "route", "add", "default", "via", HOST_ADDRESS)
+    for setting in (
+        "net.ipv4.ip_forward=1",
+        # A pod that reaches a pod beside it through a Service gets its answer over the pods' bridge.
+        "net.bridge.bridge-nf-call-iptables=1",
+    ):
+        key, _, value = setting.partition("=")
+        path = Path("/proc/sys") / key.replace(".", "/")
+        _inside(node, "sh", "-c", f"[ ! -e {path} ] || echo {value} > {path}")
+    for other in NODES:
+        if other != node:
+            _inside(node, "ip", "route", "add", other.pod_network, "via", other.address)
+    _run("ip", "route", "replace", node.pod_network, "via", node.address)
+
+
+def cut(node: Node) -> None:
+    """Pull the node's cable: nothing it sends leaves it, not even the end of its connections."""
+    _run("ip", "link", "set", node.veth, "down")
+
+
+def mend(node: Node) -> None:
+    """Plug the node's cable in again."""
+    _run("ip", "link", "set", node.veth, "up")
+
+
+def exists() -> bool:
+    """Whether the bridge is there."""
+    return Path("/sys/class/net", BRIDGE).exists()
+
+
+def remove() -> None:
+    """Remove all of it, whether it is complete or not."""
+    for node in NODES:
+        if (NETNS_FOLDER / node.netns).exists():
+            _run("ip", "netns", "delete", node.netns, check=False)
+        _run("ip", "link", "delete", node.veth, check=False)
+    _run("ip", "link", "delete", layout.BRIDGE, check=False)
+    while _run("iptables", "-w", "-D", *FORWARD_RULE, check=False):
+        pass
