@@ -1,0 +1,17 @@
+"""Waiting for what the cluster does in its own time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+
+def until(what: str, condition: Callable[[], bool], seconds: float = 180) -> None:
+    """Wait until a condition holds, or fail the test saying what did not happen."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.5)
