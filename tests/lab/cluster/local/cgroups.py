@@ -52,16 +52,26 @@ def _set_up_v1(group: Path) -> None:
         # A new cpuset is empty, and nothing may join an empty one.
         if (group / file).exists():
             (group / file).write_text((group.parent / file).read_text())
-    shares = group / "cpu.shares"
-    if shares.exists():
-        # kubelet gives all pods of a machine 1024 shares a core; the groups above must not take that back.
-        shares.write_text(str(1024 * (os.cpu_count() or 1)))
+    # kubelet gives all pods of a machine 1024 shares a core; the groups above must not take that back.
+    if (shares := group / "cpu.shares").exists():
+        shares.write_text(str(1024 * _cores()))
 
 
 def _set_up_v2(group: Path) -> None:
-    controllers = (group / "cgroup.controllers").read_text().split()
-    for controller in controllers:
-        (group / "cgroup.subtree_control").write_text(f"+{controller}")
+    if (weight := group / "cpu.weight").exists():
+        weight.write_text(str(min(100 * _cores(), 10_000)))
+    for controller in (group / "cgroup.controllers").read_text().split():
+        try:
+            (group / "cgroup.subtree_control").write_text(f"+{controller}")
+        except OSError as error:
+            raise ClusterError(
+                f"{group}/cgroup.subtree_control refuses {controller} ({error.strerror}): in a container, "
+                "move its processes out of the root group first, or give it the host's cgroup namespace"
+            ) from error
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
 
 
 def create() -> None:
