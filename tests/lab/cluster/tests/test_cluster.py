@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from functools import partial
 from typing import Any
 
 import pytest
 
 from lab.cluster import PRODUCT_NAMESPACE, Cluster
-from lab.cluster.tests.waiting import until
+from lab.cluster.tests.waiting import until, until_equal
 from lab.cluster.tests.workload import IMAGE, NODE_PORT, server_pod
 from lab.kubectl import CommandError, Kubectl
 
@@ -17,9 +18,24 @@ pytestmark = pytest.mark.cluster
 
 
 def http(url: str) -> str:
+    try:
+        return _http(url)
+    except OSError as error:
+        return str(error)
+
+
+def _http(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 (an address of our own)
         body: bytes = response.read()
     return body.decode()
+
+
+def answer(kubectl: Kubectl, *args: str) -> str:
+    """What kubectl says, its error included."""
+    try:
+        return kubectl.run(*args)
+    except CommandError as error:
+        return str(error)
 
 
 def test_every_node_is_ready_in_a_zone_of_its_own(cluster: Cluster, kubectl: Kubectl) -> None:
@@ -41,7 +57,9 @@ def test_pods_reach_a_service_by_name_across_nodes(kubectl: Kubectl, servers: di
     first, second = servers.values()
     for client, server in ((first, second), (second, first), (first, first)):
         url = f"--server=http://{server}.lab.svc.cluster.local"
-        assert kubectl.run("exec", client, "--", "/kubectl", url, "get", "--raw=/health") == "OK"
+        request = ("exec", client, "--", "/kubectl", url, "get", "--raw=/health")
+        # A Service refuses connections until every kube-proxy has heard of the ready pod.
+        until_equal(f"{client} reaches {url}", "OK", partial(answer, kubectl, *request))
 
 
 def test_the_host_reaches_pods_and_node_ports(
@@ -51,7 +69,8 @@ def test_the_host_reaches_pods_and_node_ports(
         address = kubectl.get("pod", name)["status"]["podIP"]
         assert http(f"http://{address}:8080/health") == "OK"
         for node in cluster.nodes():
-            assert http(f"http://{cluster.node_address(node)}:{NODE_PORT + i}/health") == "OK"
+            url = f"http://{cluster.node_address(node)}:{NODE_PORT + i}/health"
+            until_equal(url, "OK", partial(http, url))
 
 
 def test_logs_and_exec_work_on_every_node(kubectl: Kubectl, servers: dict[str, str]) -> None:
@@ -62,10 +81,7 @@ def test_logs_and_exec_work_on_every_node(kubectl: Kubectl, servers: dict[str, s
 
 def test_top_shows_nodes_and_pods(kubectl: Kubectl, servers: dict[str, str]) -> None:
     def shown() -> bool:
-        try:
-            text = kubectl.run("top", "nodes") + kubectl.run("top", "pods")
-        except CommandError:
-            return False
+        text = answer(kubectl, "top", "nodes") + answer(kubectl, "top", "pods")
         return all(node in text and pod in text for node, pod in servers.items())
 
     until("kubectl top shows nodes and pods", shown)
@@ -134,10 +150,7 @@ def test_a_lost_node_is_noticed_and_comes_back(
         return next(n.ready for n in cluster.status().nodes if n.name == name)
 
     def serves() -> bool:
-        try:
-            return kubectl.run("exec", lost, "--", "/coredns", "-version") != ""
-        except CommandError:
-            return False
+        return "linux/" in answer(kubectl, "exec", lost, "--", "/coredns", "-version")
 
     assert serves()
     cluster.lose_node(node)
