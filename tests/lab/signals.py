@@ -174,7 +174,8 @@ class Decoder:
                 at += 1
                 continue
             best = max(
-                (at + shift for shift in range(4) if self._frame_at(at + shift) == frame), key=self._mean_purity
+                (at + shift for shift in range(4) if self._frame_at(at + shift) == frame),
+                key=self._mean_purity,
             )
             # The best window lies in the middle of its symbol.
             start = (self._base + best) * HOP_SECONDS - (SYMBOL_SECONDS - WINDOW_SECONDS) / 2

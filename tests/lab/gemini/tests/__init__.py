@@ -1,0 +1,1 @@
+"""The simulator, tested with the real client."""
