@@ -140,9 +140,7 @@ def create_namespaces(kubectl: Kubectl) -> None:
                 "kind": "Namespace",
                 "metadata": {
                     "name": namespace,
-                    "labels": {
-                        f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "audit", "warn")
-                    },
+                    "labels": {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "audit", "warn")},
                 },
             }
             for namespace, level in POD_SECURITY.items()

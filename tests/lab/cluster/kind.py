@@ -66,9 +66,7 @@ class KindCluster:
 
     def nodes(self) -> list[str]:
         """The workers."""
-        return sorted(
-            n for n in self._kind("get", "nodes", f"--name={NAME}").split() if "control-plane" not in n
-        )
+        return sorted(n for n in self._kind("get", "nodes", f"--name={NAME}").split() if "control-plane" not in n)
 
     def node_address(self, node: str) -> str:
         """The address of the node's container on Docker's network."""

@@ -40,9 +40,7 @@ def coredns(credentials: Credentials) -> Daemon:
 }}
 """
     )
-    return Daemon(
-        "coredns", [str(tool("coredns")), f"-conf={corefile}"], cgroups=cgroups.of_daemons("control-plane")
-    )
+    return Daemon("coredns", [str(tool("coredns")), f"-conf={corefile}"], cgroups=cgroups.of_daemons("control-plane"))
 
 
 def metrics_server(credentials: Credentials) -> Daemon:
@@ -93,9 +91,7 @@ def _service(name: str, ports: list[tuple[str, str, int, int]], address: str | N
             },
             "addressType": "IPv4",
             "endpoints": [{"addresses": [HOST_ADDRESS], "conditions": {"ready": True}}],
-            "ports": [
-                {"name": port, "protocol": protocol, "port": target} for port, protocol, _, target in ports
-            ],
+            "ports": [{"name": port, "protocol": protocol, "port": target} for port, protocol, _, target in ports],
         },
     ]
 
@@ -137,9 +133,7 @@ def manifests(credentials: Credentials) -> list[dict[str, Any]]:
     authority = base64.b64encode(credentials.authority.read_bytes()).decode()
     dns, metrics = "system:coredns", "system:metrics-server"
     return [
-        *_service(
-            "kube-dns", [("dns", "UDP", 53, DNS_PORT), ("dns-tcp", "TCP", 53, DNS_PORT)], DNS_SERVICE_ADDRESS
-        ),
+        *_service("kube-dns", [("dns", "UDP", 53, DNS_PORT), ("dns-tcp", "TCP", 53, DNS_PORT)], DNS_SERVICE_ADDRESS),
         *_role(
             dns,
             dns,
@@ -175,8 +169,7 @@ def manifests(credentials: Credentials) -> list[dict[str, Any]]:
             "metadata": {
                 "name": "system:aggregated-metrics-reader",
                 "labels": {
-                    f"rbac.authorization.k8s.io/aggregate-to-{role}": "true"
-                    for role in ("view", "edit", "admin")
+                    f"rbac.authorization.k8s.io/aggregate-to-{role}": "true" for role in ("view", "edit", "admin")
                 },
             },
             "rules": [_rule(["metrics.k8s.io"], ["pods", "nodes"], watch)],

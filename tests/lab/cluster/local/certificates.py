@@ -57,9 +57,7 @@ def _alternative_name(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
-) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -94,9 +92,7 @@ class Authority:
         self.pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
         self.pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def sign(
-        self, file: str, common_name: str, organizations: Iterable[str] = (), hosts: Iterable[str] = ()
-    ) -> Pair:
+    def sign(self, file: str, common_name: str, organizations: Iterable[str] = (), hosts: Iterable[str] = ()) -> Pair:
         """A certificate for a client and, when ``hosts`` are given, for a server under those names."""
         pair = Pair(self._folder / f"{file}.crt", self._folder / f"{file}.key")
         key = write_key(pair.key)

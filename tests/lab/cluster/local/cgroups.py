@@ -117,9 +117,7 @@ def kill(*names: str, seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
     while pids := set[int]().union(*(members(name) for name in names or ("",))):
         if time.monotonic() > deadline:
-            raise ClusterError(
-                f"these processes cannot be killed: {sorted(pids)}; look at `ps -o pid,stat,wchan`"
-            )
+            raise ClusterError(f"these processes cannot be killed: {sorted(pids)}; look at `ps -o pid,stat,wchan`")
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)

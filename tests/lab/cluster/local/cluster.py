@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -112,9 +113,7 @@ class LocalCluster:
             for name in TOOLS:
                 tool(name)
             host.refuse_other_checkout()
-            if self._only_nodes_are_lost(status):
-                for node in NODES:
-                    self._restore(node, progress)
+            if len(status.nodes) == len(NODES) and self._repair(progress):
                 return
             if any(path != LOGS for path in STATE.glob("*")) or network.exists() or cgroups.members():
                 progress("removing what an earlier run left")
@@ -174,10 +173,18 @@ class LocalCluster:
             notes=_notes(),
         )
 
-    def _only_nodes_are_lost(self, status: ClusterStatus) -> bool:
-        return len(status.nodes) == len(NODES) and all(
-            process.pid is not None for process in status.processes if process.name in CONTROL_PLANE + ADDONS
-        )
+    def _repair(self, progress: Progress) -> bool:
+        """Start again what ended while the API server went on, pods kept; whether that was enough."""
+        dead = [process.name for process in self.status().processes if process.pid is None]
+        progress(f"starting again: {', '.join(dead) or 'nodes that are not ready'}")
+        try:
+            self._start_controllers(Credentials())
+            self._start_addons(Credentials())
+            for node in NODES:
+                self._restore(node, progress)
+        except ClusterError as error:
+            progress(f"that was not enough: {error}")
+        return self.status().healthy
 
     def _create(self, progress: Progress) -> None:
         shutil.rmtree(LOGS, ignore_errors=True)
@@ -200,18 +207,14 @@ class LocalCluster:
         self._wait("the API server", self._api_is_ready, CONTROL_PLANE[:2])
         progress("the API server is ready")
 
-        start(control_plane.controller_manager(keys))
-        start(control_plane.scheduler(keys))
+        self._start_controllers(keys)
         for node in NODES:
             start(node_parts.kubelet(node, keys))
             start(node_parts.kube_proxy(node))
         create_namespaces(self._kubectl)
-        self._wait(
-            "the system namespace", partial(self._asks, "get", "namespace", "kube-system"), CONTROL_PLANE
-        )
+        self._wait("the system namespace", partial(self._asks, "get", "namespace", "kube-system"), CONTROL_PLANE)
         self._kubectl.in_namespace("kube-system").apply(*addons.manifests(keys))
-        start(addons.coredns(keys))
-        start(addons.metrics_server(keys))
+        self._start_addons(keys)
         for node in NODES:
             self._wait(f"{node.name} Ready", partial(self._node_is_ready, node), _on(node))
             progress(f"{node.name} is Ready")
@@ -219,14 +222,34 @@ class LocalCluster:
         self._wait("the metrics API", self._metrics_are_served, ADDONS)
         progress(f"the metrics API answers; export KUBECONFIG={KUBECONFIG}")
 
+    def _start_controllers(self, keys: Credentials) -> None:
+        self._processes.start(control_plane.controller_manager(keys))
+        self._processes.start(control_plane.scheduler(keys))
+
+    def _start_addons(self, keys: Credentials) -> None:
+        self._processes.start(addons.coredns(keys))
+        self._processes.start(addons.metrics_server(keys))
+
     def _restore(self, node: Node, progress: Progress) -> None:
-        if self._node_is_ready(node) and all(self._processes.pid(name) is not None for name in _on(node)):
+        containerd, *others = _on(node)
+        if self._processes.pid(containerd) is None:
+            self._boot(node)
+        elif all(self._processes.pid(name) is not None for name in others) and self._node_is_ready(node):
             return
+        began = datetime.now(UTC)
+        self._processes.start(node_parts.kubelet(node, Credentials()))
+        self._processes.start(node_parts.kube_proxy(node))
+        # A node that was lost only just now still counts as Ready; its lease tells when it was last heard of.
+        self._wait(f"{node.name} reports", lambda: self._heard_of(node) > began, _on(node))
+        self._wait(f"{node.name} Ready", partial(self._node_is_ready, node), _on(node))
+        progress(f"{node.name} is Ready again")
+
+    def _boot(self, node: Node) -> None:
+        """Start a node's containerd on what a machine keeps when it boots: its disk."""
         network.cut(node)
         cgroups.kill(node.name, f"{cgroups.SYSTEM}/{node.name}")
         for name in _on(node):
             self._processes.forget(name)
-        # What a machine loses when it boots: all that was running, mounted or in /run.
         host.remove_shim_sockets(node.state)
         host.unmount(node.state)
         for folder in ("state", "runc"):
@@ -234,10 +257,6 @@ class LocalCluster:
         network.mend(node)
         self._processes.start(node_parts.containerd(node))
         self._wait(f"containerd on {node.name}", partial(self._answers, node), _on(node)[:1])
-        self._processes.start(node_parts.kubelet(node, Credentials()))
-        self._processes.start(node_parts.kube_proxy(node))
-        self._wait(f"{node.name} Ready", partial(self._node_is_ready, node), _on(node))
-        progress(f"{node.name} is Ready again")
 
     def _remove(self) -> None:
         """Remove whatever there is of a cluster, in any state. Nothing is asked to end kindly."""
@@ -286,6 +305,10 @@ class LocalCluster:
     def _node_is_ready(self, node: Node) -> bool:
         condition = '{.status.conditions[?(@.type=="Ready")].status}'
         return self._asks("get", "node", node.name, f"-o=jsonpath={condition}") == "True"
+
+    def _heard_of(self, node: Node) -> datetime:
+        renewed = self._asks("get", "lease", node.name, "--namespace=kube-node-lease", "-o=jsonpath={.spec.renewTime}")
+        return datetime.fromisoformat(renewed) if renewed else datetime.min.replace(tzinfo=UTC)
 
     def _service_accounts_exist(self) -> bool:
         return all(

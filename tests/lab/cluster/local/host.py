@@ -67,9 +67,7 @@ def refuse_other_checkout() -> None:
     """
     record = read_record()
     if record and record.state != str(STATE) and Path(record.state).exists() and cgroups.members():
-        raise ClusterError(
-            f"the cluster of another checkout is running ({record.state}): run `make down` there first"
-        )
+        raise ClusterError(f"the cluster of another checkout is running ({record.state}): run `make down` there first")
 
 
 def claim() -> None:

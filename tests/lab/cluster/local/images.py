@@ -41,9 +41,7 @@ def _identity(archive: Path) -> str:
             manifest = tar.extractfile("manifest.json")
             return hashlib.sha256(manifest.read() if manifest else b"").hexdigest()
     except (FileNotFoundError, KeyError, tarfile.TarError) as error:
-        raise ClusterError(
-            f"{archive} is no docker-archive of an image ({error}): run `make images`"
-        ) from error
+        raise ClusterError(f"{archive} is no docker-archive of an image ({error}): run `make images`") from error
 
 
 def _load(node: Node, archive: Path, identity: str) -> None:

@@ -196,6 +196,4 @@ def kubelet(node: Node, credentials: Credentials) -> Daemon:
 
 def kube_proxy(node: Node) -> Daemon:
     """The node's kube-proxy."""
-    return _daemon(
-        node, "kube-proxy", [str(tool("kube-proxy")), f"--config={node.state / 'kube-proxy.yaml'}"]
-    )
+    return _daemon(node, "kube-proxy", [str(tool("kube-proxy")), f"--config={node.state / 'kube-proxy.yaml'}"])

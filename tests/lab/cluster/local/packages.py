@@ -30,9 +30,7 @@ PACKAGES = {
 
 def missing() -> list[str]:
     """The packages of which a program is not there."""
-    return sorted(
-        {package for program, package in PACKAGES.items() if shutil.which(program, path=SEARCH_PATH) is None}
-    )
+    return sorted({package for program, package in PACKAGES.items() if shutil.which(program, path=SEARCH_PATH) is None})
 
 
 def ensure(progress: Progress) -> None:
@@ -46,9 +44,7 @@ def ensure(progress: Progress) -> None:
         return
     command = ["apt-get", "install", "-y", "--no-install-recommends", *wanted]
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise ClusterError(
-            f"packages are missing: {', '.join(wanted)}. On Debian or Ubuntu: sudo {' '.join(command)}"
-        )
+        raise ClusterError(f"packages are missing: {', '.join(wanted)}. On Debian or Ubuntu: sudo {' '.join(command)}")
     progress(f"installing {', '.join(wanted)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for step in (["apt-get", "update", "-q"], command):

@@ -121,9 +121,7 @@ class Processes:
             child.wait()
         (self._run / f"{name}.json").unlink(missing_ok=True)
 
-    def wait_for(
-        self, what: str, condition: Callable[[], object], seconds: float, watched: Sequence[str] = ()
-    ) -> None:
+    def wait_for(self, what: str, condition: Callable[[], object], seconds: float, watched: Sequence[str] = ()) -> None:
         """Wait until a condition holds, giving up early when a watched daemon dies.
 
         Raises:

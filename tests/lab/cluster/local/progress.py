@@ -13,5 +13,6 @@ class Progress:
         self._started = time.monotonic()
 
     def __call__(self, text: str) -> None:
+        """Print one line."""
         sys.stdout.write(f"[{time.monotonic() - self._started:5.1f} s] {text}\n")
         sys.stdout.flush()

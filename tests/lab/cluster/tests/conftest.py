@@ -27,9 +27,7 @@ def kubectl(cluster: Cluster) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def servers(
-    cluster: Cluster, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
+def servers(cluster: Cluster, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """One server pod on each node behind a Service of its own; node to the pod's name."""
     archive = tmp_path_factory.mktemp("images") / "cluster-test.tar"
     write_archive(archive, IMAGE, [tool("coredns"), tool("kubectl")])

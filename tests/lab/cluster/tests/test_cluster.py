@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import urllib.request
 from functools import partial
 from typing import Any
@@ -45,11 +47,23 @@ def test_every_node_is_ready_in_a_zone_of_its_own(cluster: Cluster, kubectl: Kub
     assert {label["kubernetes.io/os"] for label in labels} == {"linux"}
 
 
-def test_a_second_up_leaves_running_pods_alone(
+def test_a_second_up_leaves_running_pods_alone(cluster: Cluster, kubectl: Kubectl, servers: dict[str, str]) -> None:
+    before = [pod["metadata"]["uid"] for pod in kubectl.items("pods")]
+    cluster.create()
+    assert [pod["metadata"]["uid"] for pod in kubectl.items("pods")] == before
+
+
+def test_up_starts_a_dead_process_again_and_keeps_the_pods(
     cluster: Cluster, kubectl: Kubectl, servers: dict[str, str]
 ) -> None:
     before = [pod["metadata"]["uid"] for pod in kubectl.items("pods")]
+    pids = {process.name: process.pid for process in cluster.status().processes}
+    victims = [name for name in ("kube-scheduler", "coredns", "node-2-kubelet") if name in pids]
+    for name in victims:
+        os.kill(pids[name] or 0, signal.SIGKILL)
+    until("the victims are dead", lambda: cluster.status().healthy == (not victims))
     cluster.create()
+    assert cluster.status().healthy
     assert [pod["metadata"]["uid"] for pod in kubectl.items("pods")] == before
 
 
@@ -62,9 +76,7 @@ def test_pods_reach_a_service_by_name_across_nodes(kubectl: Kubectl, servers: di
         until_equal(f"{client} reaches {url}", "OK", partial(answer, kubectl, *request))
 
 
-def test_the_host_reaches_pods_and_node_ports(
-    cluster: Cluster, kubectl: Kubectl, servers: dict[str, str]
-) -> None:
+def test_the_host_reaches_pods_and_node_ports(cluster: Cluster, kubectl: Kubectl, servers: dict[str, str]) -> None:
     for i, name in enumerate(servers.values()):
         address = kubectl.get("pod", name)["status"]["podIP"]
         assert http(f"http://{address}:8080/health") == "OK"
@@ -140,9 +152,7 @@ def test_a_service_account_may_do_nothing_that_no_role_allows(kubectl: Kubectl) 
         kubectl.run("auth", "can-i", "list", "secrets", user)
 
 
-def test_a_lost_node_is_noticed_and_comes_back(
-    cluster: Cluster, kubectl: Kubectl, servers: dict[str, str]
-) -> None:
+def test_a_lost_node_is_noticed_and_comes_back(cluster: Cluster, kubectl: Kubectl, servers: dict[str, str]) -> None:
     node, other = cluster.nodes()
     lost = servers[node]
 
