@@ -15,7 +15,7 @@ def test_missing_packages_are_named_when_they_cannot_be_installed(monkeypatch: p
     wanted = {"no-such-program": "first", "neither-this": "second", "also-not": "second", "sh": "dash"}
     monkeypatch.setattr(packages, "PACKAGES", wanted)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(ClusterError, match="sudo apt-get install -y --no-install-recommends first second$"):
+    with pytest.raises(ClusterError, match=r"sudo apt-get install -y --no-install-recommends first second$"):
         packages.ensure(Progress())
 
 
