@@ -1,0 +1,9 @@
+"""Callers: LiveKit clients that hold measured conversations with agents, each in a process of its own."""
+
+from __future__ import annotations
+
+from lab.callers.fleet import CallFleet
+from lab.callers.measure import CallReport, Latency, Summary, Turn, measure
+from lab.callers.plan import CallPlan
+
+__all__ = ["CallFleet", "CallPlan", "CallReport", "Latency", "Summary", "Turn", "measure"]

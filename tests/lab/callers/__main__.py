@@ -1,0 +1,56 @@
+"""A caller's process: a plan on the first line of stdin, events on stdout.
+
+``stop`` on stdin finishes the current question and hangs up; so does the end of stdin. The last line is
+``{"type": "result", …}``, the call's report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from lab.callers.caller import Caller
+from lab.callers.events import Event
+from lab.callers.measure import measure
+from lab.callers.plan import CallPlan
+
+
+async def _main() -> None:
+    loop = asyncio.get_running_loop()
+    stdin = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+    plan = CallPlan.from_json((await stdin.readline()).decode())
+    events: list[Event] = []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        _write(event.to_json())
+
+    caller = Caller(plan, emit)
+
+    async def obey() -> None:
+        while (line := await stdin.readline()) and line.strip() != b"stop":
+            pass
+        caller.stop()
+
+    obeying = asyncio.create_task(obey())
+    await caller.run()
+    obeying.cancel()
+    report = measure(plan.call, events)
+    _write(json.dumps({"type": "result", "ok": report.ok, "findings": report.findings, **asdict(report)}))
+
+
+def _write(line: str) -> None:
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody listens any more; hanging up is all that is left to do.
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

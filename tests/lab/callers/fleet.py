@@ -1,0 +1,224 @@
+"""Many calls at once, each in a process of its own, and the controller that a test or the demo steers them with."""
+
+# ruff: noqa: ASYNC109 - a controller's waits name the calls that fell short, which a caller's asyncio.timeout cannot
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from lab.callers.events import Event, Finished, Heard, Lost, parse
+from lab.callers.measure import CallReport, measure
+from lab.callers.plan import CallPlan
+from lab.signals import Kind
+
+_LINE_LIMIT = 16 * 1024 * 1024
+_HANG_UP_SECONDS = 10.0
+
+
+@dataclass
+class _Call:
+    plan: CallPlan
+    process: asyncio.subprocess.Process
+    events: list[Event] = field(default_factory=list)
+    complaints: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    answered: set[int] = field(default_factory=set)
+    lost: int = 0
+    finished: bool = False
+
+    @property
+    def turns(self) -> int:
+        """Turns that came to an end, well or not."""
+        return len(self.answered) + self.lost
+
+    def take(self, event: Event) -> None:
+        """Note an event that the process wrote."""
+        self.events.append(event)
+        match event:
+            case Heard() if event.kind == Kind.ANSWER and event.call == self.plan.call:
+                self.answered.add(event.question)
+            case Lost():
+                self.lost += 1
+            case Finished():
+                self.finished = True
+            case _:
+                pass
+
+    def state(self) -> str:
+        """The call in a line, for error messages."""
+        last = self.events[-1].to_json() if self.events else "it wrote no event"
+        errors = "; stderr: " + " | ".join(self.complaints) if self.complaints else ""
+        return f"call {self.plan.call}: {len(self.answered)} answered, {self.lost} lost; last: {last}{errors}"
+
+
+class CallFleet:
+    """Calls that run while something happens to the agents.
+
+    Args:
+        plan: what every call does; rooms, call numbers and seeds are numbered.
+        calls: how many calls.
+        stagger_s: seconds between two calls' beginnings, so that not all processes start at the same instant.
+        on_event: told every event with its call's number.
+        prefix: words before the command of every process, for example to run it in a network namespace.
+    """
+
+    def __init__(
+        self,
+        plan: CallPlan,
+        calls: int,
+        *,
+        stagger_s: float = 0.3,
+        on_event: Callable[[int, Event], None] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        if not 1 <= calls <= 255:
+            raise ValueError(f"calls is {calls}: a fleet has 1 to 255")
+        self._plans = [plan.numbered(number) for number in range(1, calls + 1)]
+        self._stagger_s = stagger_s
+        self._on_event = on_event
+        self._prefix = prefix
+        self._calls: list[_Call] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._changed = asyncio.Condition()
+
+    async def __aenter__(self) -> CallFleet:
+        try:
+            for plan in self._plans:
+                await self._start(plan)
+                await asyncio.sleep(self._stagger_s)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        running = [call.process for call in self._calls if call.process.returncode is None]
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                await asyncio.wait_for(process.wait(), 5)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def all_answering(self, timeout: float = 60) -> None:
+        """Wait until every call has had its first answer.
+
+        Raises:
+            TimeoutError: a call has had none, or ended before; the message tells each such call's state.
+        """
+        await self._until(lambda call: bool(call.answered), timeout, "have had no answer", dead_is_done=False)
+
+    async def more_answers(self, count: int, timeout: float | None = None) -> None:
+        """Wait until every live call has had so many further answers or lost turns.
+
+        Raises:
+            TimeoutError: by default after ``count`` times the plan's answer timeout, and a minute.
+        """
+        before = {call.plan.call: call.turns for call in self._calls}
+        plan = self._plans[0]
+        limit = timeout if timeout is not None else count * (plan.answer_timeout_s + plan.pause_s * 2 + 5) + 60
+        await self._until(
+            lambda call: call.turns >= before[call.plan.call] + count, limit, "came no further", dead_is_done=True
+        )
+
+    async def finish(self, timeout: float | None = None) -> list[CallReport]:
+        """Let every call finish its question and hang up; a process that does not end is killed, its call lost."""
+        for call in self._calls:
+            stdin = call.process.stdin
+            if call.process.returncode is None and stdin is not None and not stdin.is_closing():
+                try:
+                    stdin.write(b"stop\n")
+                    await stdin.drain()
+                except ConnectionError:
+                    continue
+        limit = timeout if timeout is not None else self._plans[0].answer_timeout_s + 45
+        await asyncio.wait(self._tasks, timeout=limit)
+        for call in self._calls:
+            if call.process.returncode is None:
+                call.process.kill()
+                await call.process.wait()
+        await asyncio.wait(self._tasks, timeout=_HANG_UP_SECONDS)
+        return self.reports()
+
+    def reports(self) -> list[CallReport]:
+        """The calls as they are so far."""
+        return [measure(call.plan.call, call.events) for call in self._calls]
+
+    @property
+    def complaints(self) -> dict[int, list[str]]:
+        """The last lines that the calls' processes wrote to stderr, by call."""
+        return {call.plan.call: list(call.complaints) for call in self._calls if call.complaints}
+
+    async def _start(self, plan: CallPlan) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *self._prefix,
+            sys.executable,
+            "-m",
+            "lab.callers",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_LINE_LIMIT,
+        )
+        call = _Call(plan, process)
+        self._calls.append(call)
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise AssertionError("pipes were asked for")
+        self._tasks += [
+            asyncio.create_task(self._read(call, process.stdout)),
+            asyncio.create_task(self._read_errors(call, process.stderr)),
+        ]
+        process.stdin.write(plan.to_json().encode() + b"\n")
+        await process.stdin.drain()
+
+    async def _read(self, call: _Call, stdout: asyncio.StreamReader) -> None:
+        while line := await stdout.readline():
+            event = parse(line.decode(errors="replace"))
+            if event is None:
+                continue
+            call.take(event)
+            if self._on_event:
+                self._on_event(call.plan.call, event)
+            async with self._changed:
+                self._changed.notify_all()
+        await call.process.wait()
+        call.finished = True
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _read_errors(self, call: _Call, stderr: asyncio.StreamReader) -> None:
+        while line := await stderr.readline():
+            call.complaints.append(line.decode(errors="replace").rstrip())
+
+    async def _until(
+        self, done: Callable[[_Call], bool], timeout: float, complaint: str, *, dead_is_done: bool
+    ) -> None:
+        def pending() -> list[_Call]:
+            return [call for call in self._calls if not done(call) and not (dead_is_done and call.finished)]
+
+        def settled() -> bool:
+            left = pending()
+            return not left or (not dead_is_done and any(call.finished for call in left))
+
+        async with self._changed:
+            waiting: Awaitable[bool] = self._changed.wait_for(settled)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(waiting, timeout)
+        left = pending()
+        if left:
+            states = "\n  ".join(call.state() for call in left)
+            raise TimeoutError(
+                f"{len(left)} of {len(self._calls)} calls {complaint} (limit {timeout:g} s):\n  {states}"
+            )

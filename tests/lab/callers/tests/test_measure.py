@@ -1,0 +1,205 @@
+"""Every fault that a caller can suffer must be seen in the report."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from lab.callers.events import (
+    AgentJoined,
+    AgentLeft,
+    AgentNamed,
+    Asked,
+    Disconnected,
+    Event,
+    Finished,
+    Heard,
+    Joined,
+    Lost,
+    Sound,
+    parse,
+)
+from lab.callers.measure import CallReport, Summary, measure
+from lab.signals import Kind
+
+CALL = 3
+
+
+def asked(question: int, at: float) -> Asked:
+    return Asked(at, at + 0.72, question, Kind.ASK)
+
+
+def answer(question: int, at: float, turns: int | None = None, agent: str = "a", call: int = CALL) -> list[Event]:
+    remembered = question if turns is None else turns
+    return [
+        Heard(at, at + 0.72, agent, Kind.ANSWER, call, question % 256, remembered % 256),
+        Sound(at, at + 1.2, agent, f"track-{agent}"),
+    ]
+
+
+def call_of(*events: Event | list[Event], ending: str = "told to stop") -> CallReport:
+    flat = [event for item in events for event in (item if isinstance(item, list) else [item])]
+    end = max(event.time for event in flat) + 2
+    return measure(CALL, [Joined(0.0), AgentJoined(0.5, "a", "pod-a"), *flat, Finished(end, ending)])
+
+
+def test_a_good_call_has_no_findings() -> None:
+    report = call_of(asked(1, 10.0), answer(1, 11.12), asked(2, 14.0), answer(2, 15.32))
+
+    assert report.ok, report.findings
+    assert (report.asked, report.answered, report.pods) == (2, 2, ["pod-a"])
+    assert report.latencies_s == pytest.approx([0.4, 0.6])
+    assert report.longest_silence_s == pytest.approx(0.6)
+    assert report.overlap_ms == 0
+    summary = Summary.of([report])
+    assert summary.ok
+    assert summary.latency is not None
+    assert summary.latency.p50 == pytest.approx(0.5)
+    assert summary.latency.max == pytest.approx(0.6)
+
+
+def test_a_lost_turn_is_seen_even_if_its_answer_comes_late() -> None:
+    report = call_of(
+        asked(1, 0.0), answer(1, 1.0), asked(2, 5.0), Lost(20.72, 2), answer(2, 21.0), asked(3, 24.0), answer(3, 25.0)
+    )
+
+    assert [turn.lost for turn in report.turns] == [False, True, False]
+    assert report.lost_turns == 1
+    assert not report.lost
+    assert not report.ok
+    assert Summary.of([report]).lost_turns == 1
+
+
+def test_silence_while_an_answer_is_owed_is_unexplained() -> None:
+    report = call_of(asked(1, 0.0), answer(1, 9.0), asked(2, 50.0), answer(2, 51.0))
+
+    # From 0.72 to 9; the caller's own long pause from 10.2 to 50 is nobody's fault.
+    assert report.longest_silence_s == pytest.approx(8.28)
+
+
+def test_silence_within_an_answer_is_unexplained() -> None:
+    report = call_of(asked(1, 0.0), answer(1, 1.0), Sound(6.2, 7.0, "a", "track-a"), asked(2, 9.0), answer(2, 10.0))
+
+    assert report.longest_silence_s == pytest.approx(4.0)
+
+
+def test_sound_that_answers_nothing_interrupts_the_silence() -> None:
+    report = call_of(asked(1, 0.0), Sound(4.0, 5.0, "a", "track-a"), answer(1, 9.0))
+
+    assert report.longest_silence_s == pytest.approx(4.0)
+
+
+def test_a_call_that_its_room_dropped_is_lost() -> None:
+    report = call_of(asked(1, 0.0), answer(1, 1.0), Disconnected(4.0, "SERVER_SHUTDOWN"), ending="disconnected")
+
+    assert report.lost
+    assert "SERVER_SHUTDOWN" in report.findings[0]
+    assert Summary.of([report]).lost_calls == 1
+
+
+def test_a_call_without_an_agent_at_its_end_is_lost() -> None:
+    report = call_of(asked(1, 0.0), answer(1, 1.0), AgentLeft(3.0, "a"), asked(2, 5.0), Lost(20.0, 2))
+
+    assert report.lost
+    assert report.agents[0].left == 3.0
+
+
+def test_a_call_that_recovers_is_not_lost() -> None:
+    report = call_of(
+        asked(1, 0.0),
+        answer(1, 1.0),
+        AgentLeft(3.0, "a"),
+        asked(2, 5.0),
+        Lost(20.0, 2),
+        AgentJoined(21.0, "b"),
+        AgentNamed(21.1, "b", "pod-b"),
+        asked(3, 23.0),
+        answer(3, 24.0, agent="b"),
+    )
+
+    assert not report.lost
+    assert report.lost_turns == 1
+    assert report.pods == ["pod-a", "pod-b"]
+
+
+def test_a_call_given_up_is_lost_though_an_agent_sits_in_the_room() -> None:
+    report = call_of(asked(1, 0.0), answer(1, 1.0), asked(2, 5.0), Lost(20.0, 2), ending="given up")
+
+    assert report.lost
+
+
+def test_a_call_never_answered_is_lost() -> None:
+    assert call_of(asked(1, 0.0), Lost(15.0, 1)).lost
+    assert measure(CALL, [Joined(0.0), Finished(30.0, "no agent")]).lost
+    assert measure(CALL, []).lost
+
+
+def test_a_caller_whose_process_died_lost_its_call() -> None:
+    report = measure(CALL, [Joined(0.0), AgentJoined(0.1, "a"), asked(1, 1.0), *answer(1, 2.0)])
+
+    assert report.lost
+    assert "died" in report.findings[0]
+
+
+def test_an_answer_heard_twice_is_seen() -> None:
+    report = call_of(asked(1, 0.0), answer(1, 1.0), answer(1, 4.0, agent="b"), asked(2, 6.0), answer(2, 7.0))
+
+    assert report.answered_twice == 1
+    assert report.overlap_ms == 0
+    assert not report.ok
+
+
+def test_two_agents_at_once_are_seen() -> None:
+    report = call_of(asked(1, 0.0), answer(1, 1.0), Sound(1.5, 4.0, "b", "track-b"), asked(2, 6.0), answer(2, 7.0))
+
+    assert report.overlap_ms == pytest.approx(700)
+    assert report.findings == ["agents overlapped 700 ms"]
+
+
+def test_a_conversation_that_began_anew_is_seen() -> None:
+    report = call_of(asked(1, 0.0), answer(1, 1.0), asked(2, 5.0), answer(2, 6.0, turns=1, agent="b"))
+
+    assert not report.memory_kept
+    assert Summary.of([report]).memory_lost == 1
+    assert not Summary.of([report]).ok
+
+
+@pytest.mark.parametrize(("turns", "kept"), [(1, False), (2, True), (3, True), (4, False)])
+def test_a_lost_question_may_be_missing_from_memory_and_nothing_else(turns: int, kept: bool) -> None:
+    report = call_of(
+        asked(1, 0.0), answer(1, 1.0), asked(2, 5.0), Lost(20.0, 2), asked(3, 21.0), answer(3, 22.0, turns)
+    )
+
+    assert report.turns[2].memory_kept is kept
+
+
+def test_an_answer_meant_for_another_call_is_seen() -> None:
+    report = call_of(asked(1, 0.0), answer(1, 1.0), asked(2, 5.0), answer(2, 6.0, call=CALL + 1), Lost(20.0, 2))
+
+    assert report.foreign_answers == 1
+    assert report.lost_turns == 1
+
+
+def test_question_numbers_that_repeat_after_256_are_told_apart() -> None:
+    events: list[Event] = []
+    for question in range(1, 301):
+        events += [asked(question, question * 5.0), *answer(question, question * 5.0 + 1)]
+
+    report = call_of(events)
+
+    assert report.ok, report.findings
+    assert report.answered == 300
+
+
+def test_events_survive_their_line() -> None:
+    for event in [asked(1, 1.5), *answer(1, 2.5), Lost(3.0, 1), Disconnected(4.0, "x"), AgentNamed(5.0, "a", "p")]:
+        assert parse(event.to_json()) == event
+    assert parse("libwebrtc: something") is None
+    assert parse('{"type": "result"}') is None
+
+
+def test_a_run_without_calls_is_not_ok() -> None:
+    assert not Summary.of([]).ok
+    good = call_of(asked(1, 0.0), answer(1, 1.0))
+    assert not Summary.of([good, dataclasses.replace(good, lost=True)]).ok

@@ -1,0 +1,109 @@
+"""A livekit-server of one's own, as a process on free loopback ports."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+from lab.paths import tool
+
+API_KEY = "devkey"
+API_SECRET = "secret-of-a-server-on-loopback-only"  # noqa: S105 - protects nothing
+_START_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class LiveKit:
+    """Where a livekit-server is reached, and by which key.
+
+    Attributes:
+        url: its ``ws://`` address.
+        key: the API key.
+        secret: the key's secret.
+        pid: the server's process.
+        log: what it writes.
+    """
+
+    url: str
+    key: str
+    secret: str
+    pid: int
+    log: Path
+
+
+def _free_ports() -> tuple[int, int, int]:
+    """HTTP, media TCP and media UDP ports that nobody uses now."""
+    with ExitStack() as stack:
+        kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM)
+        sockets = [stack.enter_context(socket.socket(socket.AF_INET, kind)) for kind in kinds]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        http, tcp, udp = (each.getsockname()[1] for each in sockets)
+        return http, tcp, udp
+
+
+def _wait_until_up(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=1):
+                return
+        except (URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
+    raise RuntimeError(
+        f"livekit-server did not answer on port {port} in {_START_SECONDS:g} s; the end of its log:\n{tail}"
+    )
+
+
+@contextmanager
+def livekit_server(port: int | None = None) -> Iterator[LiveKit]:
+    """Run livekit-server on loopback for as long as the context lasts.
+
+    Args:
+        port: the HTTP port to use instead of a free one, so that a server can come back where it was.
+
+    Raises:
+        FileNotFoundError: the binary was not built yet.
+        RuntimeError: the server did not come up; the message ends with its log.
+    """
+    binary = tool("livekit-server")
+    http, tcp, udp = _free_ports()
+    http = port or http
+    config = {
+        "port": http,
+        "bind_addresses": ["127.0.0.1"],
+        "rtc": {
+            "tcp_port": tcp,
+            "udp_port": udp,
+            "use_external_ip": False,
+            "node_ip": "127.0.0.1",
+            "enable_loopback_candidate": True,
+        },
+        "keys": {API_KEY: API_SECRET},
+    }
+    with tempfile.TemporaryDirectory(prefix="livekit-") as folder:
+        path, log = Path(folder, "config.yaml"), Path(folder, "server.log")
+        # JSON is YAML.
+        path.write_text(json.dumps(config))
+        with log.open("wb") as output:
+            server = subprocess.Popen([binary, "--config", path], stdout=output, stderr=subprocess.STDOUT)
+        try:
+            _wait_until_up(http, server, log)
+            yield LiveKit(f"ws://127.0.0.1:{http}", API_KEY, API_SECRET, server.pid, log)
+        finally:
+            server.terminate()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
