@@ -1,0 +1,1 @@
+"""One pod: it registers with LiveKit, takes calls up to its slots, and drains on SIGTERM."""

@@ -1,0 +1,71 @@
+"""HTTP for the kubelet and Prometheus, served by the process's own event loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.aiohttp import make_aiohttp_handler
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from voice_agent.settings import Problem, SettingsError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def probes(port: int, not_ready: Callable[[], str | None]) -> AsyncIterator[None]:
+    """Serve `/livez` and `/readyz` on `port`.
+
+    `/livez` answers while the event loop does, whatever the connection to LiveKit is like: restarting a pod
+    for an outage of the signalling would end calls that still run. `/readyz` answers 503 with the reason while
+    `not_ready` gives one.
+
+    Raises:
+        SettingsError: the port is taken.
+    """
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        reason = not_ready()
+        return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)
+
+    async with _serving("PROBE_PORT", port, {"/livez": livez, "/readyz": readyz}):
+        yield
+
+
+@asynccontextmanager
+async def metrics(port: int) -> AsyncIterator[None]:
+    """Serve `/metrics` on `port`.
+
+    Raises:
+        SettingsError: the port is taken.
+    """
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry(support_collectors_without_names=True)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    async with _serving("METRICS_PORT", port, {"/metrics": make_aiohttp_handler(registry)}):
+        yield
+
+
+@asynccontextmanager
+async def _serving(setting: str, port: int, routes: dict[str, Handler]) -> AsyncIterator[None]:
+    app = web.Application()
+    app.add_routes([web.get(path, handler) for path, handler in routes.items()])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, port=port).start()
+        except OSError as error:
+            problem = Problem(setting, str(port), f"the port cannot be used: {error.strerror}", "set it to a free port")
+            raise SettingsError([problem]) from error
+        yield
+    finally:
+        await runner.cleanup()

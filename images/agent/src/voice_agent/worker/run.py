@@ -1,0 +1,84 @@
+"""A worker's life: start, serve, drain, leave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from enum import IntEnum
+
+from voice_agent.settings import Settings
+from voice_agent.telemetry import logs, traces
+from voice_agent.worker.drain import Drain, Report
+from voice_agent.worker.probes import metrics, probes
+from voice_agent.worker.server import CallServer
+
+logger = logging.getLogger(__name__)
+
+
+class ExitCode(IntEnum):
+    """What the worker's exit code tells an operator."""
+
+    OK = 0
+    """Every call ended by itself."""
+    CRASHED = 1
+    """A defect; the log has the traceback."""
+    SETTINGS = 2
+    """Settings are wrong; no connection was made."""
+    CALLS_LOST = 3
+    """In the drain, calls were cut at the deadline or their process died."""
+
+
+def run(settings: Settings) -> ExitCode:
+    """Serve calls until SIGTERM or SIGINT, then drain.
+
+    Raises:
+        SettingsError: a port is taken.
+    """
+    logs.configure(settings)
+    traces.start(settings)
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> ExitCode:
+    drain = Drain(settings.drain_timeout_seconds)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, drain.ask, number.name)
+    server = CallServer(settings, drain)
+    started = asyncio.Event()
+    server.on("worker_started", started.set)
+
+    async with probes(settings.probe_port, server.not_ready), metrics(settings.metrics_port):
+        serving = asyncio.create_task(server.run(), name="serving")
+        asked = asyncio.create_task(_both(started, drain), name="asked to drain")
+        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            asked.cancel()
+            logger.critical("the worker stopped by itself", exc_info=serving.exception())
+            return ExitCode.CRASHED
+        report = await drain.run(server)
+    return _leave(report)
+
+
+async def _both(started: asyncio.Event, drain: Drain) -> None:
+    # A server that is still starting cannot be drained; it takes no calls either.
+    await drain.until_asked()
+    await started.wait()
+
+
+def _leave(report: Report) -> ExitCode:
+    code = ExitCode.CALLS_LOST if report.lost else ExitCode.OK
+    logger.log(
+        logging.ERROR if report.lost else logging.INFO,
+        "%s; leaving with exit code %d",
+        report,
+        code,
+        extra={"finished": report.finished, "cut": report.cut, "failed": report.failed, "seconds": report.seconds},
+    )
+    if report.jobs_left:
+        # Waiting for their threads would only end with SIGKILL.
+        logging.shutdown()
+        os._exit(code)
+    return code

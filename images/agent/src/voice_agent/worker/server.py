@@ -1,0 +1,135 @@
+"""The LiveKit agent server of one pod: its load is its call slots, and it never gives up on LiveKit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Collection
+from functools import partial
+
+from livekit.agents import AgentServer, JobRequest
+from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
+
+from voice_agent.call import process, session
+from voice_agent.settings import Settings
+from voice_agent.telemetry import metrics
+from voice_agent.worker import forkserver
+from voice_agent.worker.drain import PROCESS_TIMEOUT_SECONDS, SESSION_END_TIMEOUT_SECONDS, Drain, Outcome
+from voice_agent.worker.slots import FULL_THRESHOLD, NoFreeSlotError, Slots
+
+logger = logging.getLogger(__name__)
+
+# With the default (16 attempts, about 130 s) an outage of the signalling makes every worker drain and leave.
+RETRY_FOR_EVER = sys.maxsize
+
+# A starved node is slow, not broken; livekit-agents' own 10 s has it kill and start processes in a loop.
+PROCESS_START_TIMEOUT_SECONDS = 60
+
+# Lets a caller, or an operator who looks at the room, know which pod serves the call.
+POD_ATTRIBUTE = "voice-agent.pod"
+
+
+class CallServer(AgentServer):
+    """An agent server that takes calls up to its slots, until it drains."""
+
+    def __init__(self, settings: Settings, drain: Drain) -> None:
+        # Half the worker's memory at rest would be the weights of a turn detector that Gemini makes needless.
+        os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
+        super().__init__(
+            ws_url=settings.livekit_url,
+            api_key=settings.livekit_api_key,
+            api_secret=settings.livekit_api_secret.get_secret_value(),
+            max_retry=RETRY_FOR_EVER,
+            setup_fnc=partial(process.prepare, settings),
+            load_fnc=self._report_load,
+            load_threshold=FULL_THRESHOLD,
+            num_idle_processes=settings.idle_processes,
+            initialize_process_timeout=PROCESS_START_TIMEOUT_SECONDS,
+            shutdown_process_timeout=PROCESS_TIMEOUT_SECONDS,
+            session_end_timeout=SESSION_END_TIMEOUT_SECONDS,
+            preload_modules=[forkserver.__name__],
+            log_level=settings.log_level,
+            # Its health endpoint says OK before registration and in a drain; the probes are ours.
+            host="127.0.0.1",
+            port=0,
+        )
+        self.rtc_session(session.answer, agent_name=settings.agent_name, on_request=self._on_request)
+        self.slots = Slots(settings.call_slots, self.running)
+        self.outcomes: Counter[Outcome] = Counter()
+        self.registered = False
+        self._pod = settings.pod_name
+        self._drain_of_pod = drain
+        self._cut: frozenset[str] = frozenset()
+        self.on("worker_registered", self._on_registered)
+        self.on("worker_started", self._on_started)
+        metrics.SLOTS.set(settings.call_slots)
+
+    def not_ready(self) -> str | None:
+        """Why no call can come to this pod; None when one can."""
+        if self._drain_of_pod.asked:
+            return "draining"
+        return None if self.registered else "not registered with LiveKit yet"
+
+    def running(self) -> Collection[str]:
+        """IDs of the jobs that run."""
+        return {job.job.id for job in self.active_jobs}
+
+    def cut(self, jobs: Collection[str]) -> None:
+        """From now on the end of these jobs is not theirs but the deadline's."""
+        self._cut |= frozenset(jobs)
+
+    async def close_to_new_calls(self) -> None:
+        """Tell LiveKit to send no more calls, and wait for the last call to end."""
+        await self.drain(timeout=None)
+
+    async def _on_request(self, request: JobRequest) -> None:
+        if self._drain_of_pod.asked:
+            await self._leave_to_another_pod(request, "draining")
+            return
+        try:
+            with self.slots.promise(request.id):
+                await request.accept(attributes={POD_ATTRIBUTE: self._pod})
+        except NoFreeSlotError:
+            await self._leave_to_another_pod(request, "full")
+
+    async def _leave_to_another_pod(self, request: JobRequest, reason: str) -> None:
+        metrics.CALLS_REFUSED.labels(reason).inc()
+        # `terminate`, the default, would leave the caller alone in the room: LiveKit would ask no one else.
+        await request.reject(terminate=False)
+
+    def _report_load(self) -> float:
+        metrics.SLOTS_TAKEN.set(self.slots.taken)
+        return self.slots.load
+
+    def _get_effective_load(self) -> float:
+        # livekit-agents adds an estimate for calls promised but not running, at an idle pod with one warm
+        # process the whole threshold: a second call would be refused while slots are free. Ours counts them.
+        return self._worker_load
+
+    def _is_available(self) -> bool:
+        available = super()._is_available()
+        if not available:
+            metrics.CALLS_REFUSED.labels("draining" if self.draining else "full").inc()
+        return available
+
+    def _on_registered(self, *_: object) -> None:
+        self.registered = True
+        metrics.REGISTERED.set(1)
+
+    def _on_started(self) -> None:
+        # livekit-agents tells the end of a job to livekit-server only.
+        self._proc_pool.on("process_closed", self._on_process_closed)
+
+    def _on_process_closed(self, executor: JobExecutor) -> None:
+        if executor.running_job is None:
+            return
+        job = executor.running_job.job
+        if job.id in self._cut:
+            outcome = Outcome.CUT
+        else:
+            outcome = Outcome.FAILED if executor.status is JobStatus.FAILED else Outcome.FINISHED
+        self.outcomes[outcome] += 1
+        metrics.CALLS.labels(outcome).inc()
+        logger.info("call %s", outcome, extra={"job_id": job.id, "room": job.room.name, "room_id": job.room.sid})
