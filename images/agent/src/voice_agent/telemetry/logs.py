@@ -67,10 +67,11 @@ class CloudFormatter(JsonFormatter):
         """Fill `log_data`, in the order in which a person reads a line."""
         log_data["severity"] = _severity(record.levelno)
         log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        log_data["message"] = _without(record.exc_text, record.getMessage())
+        log_data["message"] = None
         log_data["logger"] = record.name
         log_data["pod"] = self._pod
         super().add_fields(log_data, record, message_dict)
+        log_data["message"] = _without(record.exc_text, record.getMessage())
         if self._project and "trace_id" in log_data:
             log_data["logging.googleapis.com/trace"] = f"projects/{self._project}/traces/{log_data['trace_id']}"
             log_data["logging.googleapis.com/spanId"] = log_data["span_id"]

@@ -121,7 +121,7 @@ class Drain:
             ended = server.outcomes - before
             report = Report(
                 finished=ended[Outcome.FINISHED],
-                cut=ended[Outcome.CUT],
+                cut=ended[Outcome.CUT] + (0 if closed else len(server.running())),
                 failed=ended[Outcome.FAILED],
                 seconds=time.monotonic() - self._began,
                 jobs_left=not closed,

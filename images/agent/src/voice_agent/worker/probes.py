@@ -17,8 +17,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def probes(port: int, not_ready: Callable[[], str | None]) -> AsyncIterator[None]:
-    """Serve `/livez` and `/readyz` on `port`.
+async def probes(port: int, not_ready: Callable[[], str | None], host: str | None = None) -> AsyncIterator[int]:
+    """Serve `/livez` and `/readyz` on `port` of `host`, by default of every address; yields the port.
 
     `/livez` answers while the event loop does, whatever the connection to LiveKit is like: restarting a pod
     for an outage of the signalling would end calls that still run. `/readyz` answers 503 with the reason while
@@ -35,13 +35,13 @@ async def probes(port: int, not_ready: Callable[[], str | None]) -> AsyncIterato
         reason = not_ready()
         return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)
 
-    async with _serving("PROBE_PORT", port, {"/livez": livez, "/readyz": readyz}):
-        yield
+    async with _serving("PROBE_PORT", host, port, {"/livez": livez, "/readyz": readyz}) as served:
+        yield served
 
 
 @asynccontextmanager
-async def metrics(port: int) -> AsyncIterator[None]:
-    """Serve `/metrics` on `port`.
+async def metrics(port: int, host: str | None = None) -> AsyncIterator[int]:
+    """Serve `/metrics` on `port` of `host`, by default of every address; yields the port.
 
     Raises:
         SettingsError: the port is taken.
@@ -50,22 +50,22 @@ async def metrics(port: int) -> AsyncIterator[None]:
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry(support_collectors_without_names=True)
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    async with _serving("METRICS_PORT", port, {"/metrics": make_aiohttp_handler(registry)}):
-        yield
+    async with _serving("METRICS_PORT", host, port, {"/metrics": make_aiohttp_handler(registry)}) as served:
+        yield served
 
 
 @asynccontextmanager
-async def _serving(setting: str, port: int, routes: dict[str, Handler]) -> AsyncIterator[None]:
+async def _serving(setting: str, host: str | None, port: int, routes: dict[str, Handler]) -> AsyncIterator[int]:
     app = web.Application()
     app.add_routes([web.get(path, handler) for path, handler in routes.items()])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, port=port).start()
+            await web.TCPSite(runner, host, port).start()
         except OSError as error:
             problem = Problem(setting, str(port), f"the port cannot be used: {error.strerror}", "set it to a free port")
             raise SettingsError([problem]) from error
-        yield
+        yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()

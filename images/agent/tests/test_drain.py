@@ -1,0 +1,148 @@
+"""The drain: calls may end by themselves until the deadline, and the report is true."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Collection
+
+import pytest
+
+from voice_agent.worker import drain as drain_module
+from voice_agent.worker.drain import Drain, Outcome
+
+
+class Server:
+    """Calls that end when a test says so, or when they are cut."""
+
+    def __init__(self, *calls: str) -> None:
+        self.calls = set(calls)
+        self.outcomes: Counter[Outcome] = Counter()
+        self.closed_to_new_calls = asyncio.Event()
+        self.hangs = False
+        self._was_cut: set[str] = set()
+        self._ended = asyncio.Event()
+
+    def end(self, call: str, outcome: Outcome = Outcome.FINISHED) -> None:
+        self.calls.remove(call)
+        self.outcomes[outcome] += 1
+        self._ended.set()
+
+    def running(self) -> Collection[str]:
+        return set(self.calls)
+
+    def cut(self, jobs: Collection[str]) -> None:
+        self._was_cut |= set(jobs)
+
+    async def close_to_new_calls(self) -> None:
+        self.closed_to_new_calls.set()
+        while self.calls:
+            self._ended.clear()
+            await self._ended.wait()
+
+    async def aclose(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        for call in list(self.calls):
+            self.end(call, Outcome.CUT if call in self._was_cut else Outcome.FINISHED)
+
+
+async def test_calls_that_end_in_time_are_finished() -> None:
+    server, drain = Server("a", "b"), Drain(timeout_seconds=30)
+    drain.ask("SIGTERM")
+    running = asyncio.create_task(drain.run(server))
+    await server.closed_to_new_calls.wait()
+
+    server.end("a")
+    await asyncio.sleep(0)
+    assert not running.done()
+    server.end("b")
+
+    report = await running
+    assert (report.finished, report.cut, report.failed, report.lost) == (2, 0, 0, 0)
+
+
+async def test_calls_that_outlast_the_deadline_are_cut() -> None:
+    server, drain = Server("a", "b", "c"), Drain(timeout_seconds=0.1)
+    drain.ask("SIGTERM")
+    server.end("a")
+
+    report = await drain.run(server)
+
+    assert (report.finished, report.cut, report.lost) == (0, 2, 2)
+    assert "2 cut at the deadline" in str(report)
+
+
+async def test_with_no_time_to_drain_the_pod_still_closes_to_new_calls_first() -> None:
+    server, drain = Server("a"), Drain(timeout_seconds=0)
+    drain.ask("SIGTERM")
+
+    report = await drain.run(server)
+
+    assert server.closed_to_new_calls.is_set()
+    assert report.cut == 1
+
+
+async def test_a_call_whose_process_dies_is_lost() -> None:
+    server, drain = Server("a"), Drain(timeout_seconds=30)
+    drain.ask("SIGTERM")
+    running = asyncio.create_task(drain.run(server))
+    await server.closed_to_new_calls.wait()
+
+    server.end("a", Outcome.FAILED)
+
+    report = await running
+    assert (report.failed, report.lost) == (1, 1)
+
+
+async def test_calls_that_ended_before_the_drain_are_not_in_the_report() -> None:
+    server, drain = Server("a", "b"), Drain(timeout_seconds=30)
+    server.end("a", Outcome.FAILED)
+    drain.ask("SIGTERM")
+    running = asyncio.create_task(drain.run(server))
+    await server.closed_to_new_calls.wait()
+    server.end("b")
+
+    assert (await running).lost == 0
+
+
+async def test_a_second_signal_changes_nothing_but_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    server, drain = Server("a"), Drain(timeout_seconds=30)
+    drain.ask("SIGTERM")
+    running = asyncio.create_task(drain.run(server))
+    await server.closed_to_new_calls.wait()
+
+    with caplog.at_level(logging.WARNING):
+        drain.ask("SIGTERM")
+    await asyncio.sleep(0)
+
+    assert not running.done()
+    assert "already draining" in caplog.text
+    server.end("a")
+    assert (await running).lost == 0
+
+
+async def test_jobs_that_ignore_the_end_do_not_hold_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain_module, "SHUTDOWN_SECONDS", 0.05)
+    server, drain = Server("a"), Drain(timeout_seconds=0.05)
+    server.hangs = True
+    drain.ask("SIGTERM")
+
+    report = await drain.run(server)
+
+    assert report.jobs_left
+    assert report.lost == 1
+
+
+async def test_the_wait_for_a_signal_ends_with_the_first() -> None:
+    drain = Drain(timeout_seconds=30)
+    waiting = asyncio.create_task(drain.until_asked())
+    await asyncio.sleep(0)
+    assert not drain.asked
+    assert not waiting.done()
+
+    drain.ask("SIGINT")
+
+    await asyncio.wait_for(waiting, 5)
+    assert drain.asked

@@ -1,0 +1,98 @@
+"""What the agent server answers when LiveKit offers it a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from livekit.agents import JobRequest
+
+from voice_agent.settings import Settings
+from voice_agent.worker.drain import Drain
+from voice_agent.worker.server import CallServer
+
+
+class Offer:
+    """A call that LiveKit offers."""
+
+    def __init__(self, call: str, assigned: asyncio.Event | None = None) -> None:
+        self.id = call
+        self.accepted: dict[str, str] | None = None
+        self.rejected_for_good: bool | None = None
+        self._assigned = assigned
+
+    async def accept(self, *, attributes: dict[str, str]) -> None:
+        self.accepted = attributes
+        if self._assigned:
+            await self._assigned.wait()
+
+    async def reject(self, *, terminate: bool) -> None:
+        self.rejected_for_good = terminate
+
+
+class Pod:
+    """A server that was never started: what LiveKit would ask of it is asked by hand."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.drain = Drain(settings.drain_timeout_seconds)
+        self.server = CallServer(settings, self.drain)
+        self.server._proc_pool = cast("object", SimpleNamespace(processes=[]))  # type: ignore[assignment]
+
+    async def offer(self, offer: Offer) -> Offer:
+        await self.server._on_request(cast(JobRequest, offer))
+        return offer
+
+
+@pytest.fixture
+def pod(make_settings: Callable[..., Settings]) -> Pod:
+    return Pod(make_settings(CALL_SLOTS="1"))
+
+
+async def test_the_agent_tells_its_pod_to_the_room(pod: Pod) -> None:
+    assert (await pod.offer(Offer("a"))).accepted == {"voice-agent.pod": "pod-1"}
+
+
+async def test_a_full_pod_leaves_the_call_to_another(pod: Pod) -> None:
+    assigned = asyncio.Event()
+    first = asyncio.create_task(pod.offer(Offer("a", assigned)))
+    await asyncio.sleep(0)
+
+    second = await pod.offer(Offer("b"))
+
+    assert second.accepted is None
+    assert second.rejected_for_good is False
+    assigned.set()
+    assert (await first).accepted is not None
+
+
+async def test_a_draining_pod_leaves_the_call_to_another(pod: Pod) -> None:
+    pod.drain.ask("SIGTERM")
+
+    offer = await pod.offer(Offer("a"))
+
+    assert offer.accepted is None
+    assert offer.rejected_for_good is False
+
+
+async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(
+    make_settings: Callable[..., Settings],
+) -> None:
+    """livekit-agents' own estimate would: one call promised, one idle process, load at the threshold."""
+    server = Pod(make_settings(CALL_SLOTS="4", IDLE_PROCESSES="1")).server
+    server._devmode = False
+    server._reserved_slots = 1
+
+    with server.slots.promise("a"):
+        server._worker_load = server._report_load()
+        assert server._is_available()
+
+
+async def test_a_pod_is_ready_from_registration_to_drain(pod: Pod) -> None:
+    assert pod.server.not_ready() == "not registered with LiveKit yet"
+    pod.server.emit("worker_registered", "AW_1", None)
+    assert pod.server.not_ready() is None
+    pod.drain.ask("SIGTERM")
+    assert pod.server.not_ready() == "draining"

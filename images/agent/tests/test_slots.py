@@ -1,0 +1,69 @@
+"""Call slots: the load that is reported, and that no slot is given twice."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from voice_agent.worker.slots import FULL_THRESHOLD, NoFreeSlotError, Slots
+
+
+@pytest.mark.parametrize("total", [1, 2, 4, 7, 100])
+def test_load_is_below_the_threshold_until_the_last_slot_is_taken(total: int) -> None:
+    running: set[str] = set()
+    slots = Slots(total, lambda: running)
+    loads = []
+    for call in range(total):
+        loads.append(slots.load)
+        running.add(f"call-{call}")
+
+    assert loads == sorted(loads)
+    assert max(loads) < FULL_THRESHOLD
+    assert slots.load >= FULL_THRESHOLD
+
+
+def test_a_promised_slot_counts_before_the_call_runs() -> None:
+    slots = Slots(1, set)
+
+    with slots.promise("a"):
+        assert slots.taken == 1
+        assert slots.load >= FULL_THRESHOLD
+
+
+def test_a_call_that_is_promised_and_runs_counts_once() -> None:
+    running: set[str] = set()
+    slots = Slots(2, lambda: running)
+
+    with slots.promise("a"):
+        running.add("a")
+        assert slots.taken == 1
+    assert slots.taken == 1
+
+
+def test_a_promise_that_comes_to_nothing_frees_its_slot() -> None:
+    slots = Slots(1, set)
+
+    with pytest.raises(TimeoutError), slots.promise("a"):
+        raise TimeoutError("LiveKit did not assign the call")
+
+    assert slots.taken == 0
+
+
+async def test_calls_that_come_at_once_get_no_more_than_the_slots() -> None:
+    running: set[str] = set()
+    slots = Slots(3, lambda: running)
+
+    async def ring(call: str) -> bool:
+        try:
+            with slots.promise(call):
+                await asyncio.sleep(0)
+                running.add(call)
+        except NoFreeSlotError:
+            return False
+        return True
+
+    taken = await asyncio.gather(*(ring(f"call-{n}") for n in range(10)))
+
+    assert sum(taken) == 3
+    assert len(running) == 3
