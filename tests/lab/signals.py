@@ -1,12 +1,16 @@
 """Frames of tones: what callers and the simulated Gemini say, so that either can prove by listening what it heard.
 
-A frame is a preamble and nine nibbles, each one tone of 60 ms: kind, call (2), question (2), turns (2), CRC-8 (2).
+A frame is a preamble of three tones and nine nibbles: kind, call (2), question (2), turns (2), CRC-8 (2). Each nibble
+is sent as a step from the tone before, on a ring of 17 tones, so that two neighbouring tones always differ and a decoder
+need not count time: a jitter buffer that stretches, cuts or interrupts the audio does not harm the frame.
 The tones lie between 600 and 3400 Hz, where Opus and every resampler keep them, and far enough apart for a window of
-40 ms to tell them from one another at any sample rate.
+30 ms to tell them from one another at any sample rate.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,13 +21,17 @@ from numpy.typing import NDArray
 
 SYMBOL_SECONDS = 0.060
 HOP_SECONDS = 0.010
-WINDOW_SECONDS = 0.040
-# Data tones 0-15, then the two tones of the preamble.
-TONES_HZ = np.array([*(800 + 150 * k for k in range(16)), 640, 3260], dtype=np.float64)
-PREAMBLE = (16, 17, 16)
+WINDOW_SECONDS = 0.030
+RING = 17
+# The ring's tones, then the two of the preamble.
+TONES_HZ = np.array([*(800 + 150 * k for k in range(RING)), 640, 3360], dtype=np.float64)
+PREAMBLE = (17, 18, 17)
 NIBBLES = 9
 SYMBOLS = len(PREAMBLE) + NIBBLES
-HOPS_PER_SYMBOL = round(SYMBOL_SECONDS / HOP_SECONDS)
+# A tone counts when so many windows in a row, or with interruptions, are clearly its own.
+MIN_WINDOWS = 2
+# After so long without a clear tone, what comes next belongs to another frame.
+MAX_GAP_HOPS = 12
 # The share of a window's energy that its strongest tone must hold. Two frames at once at like levels stay below it.
 PURITY = 0.6
 AMPLITUDE = 0.4
@@ -87,8 +95,28 @@ def _crc8(values: Iterable[int]) -> int:
 def _symbols(frame: Frame) -> list[int]:
     fields = (int(frame.kind), frame.call, frame.question, frame.turns)
     crc = _crc8(fields)
-    pairs = [nibble for value in (*fields[1:], crc) for nibble in (value >> 4, value & 15)]
-    return [*PREAMBLE, fields[0], *pairs]
+    nibbles = [fields[0], *(nibble for value in (*fields[1:], crc) for nibble in (value >> 4, value & 15))]
+    symbols = list(PREAMBLE)
+    tone = 0
+    for nibble in nibbles:
+        tone = (tone + 1 + nibble) % RING
+        symbols.append(tone)
+    return symbols
+
+
+def _frame_of(symbols: tuple[int, ...]) -> Frame | None:
+    """The frame that twelve tones spell, if they do."""
+    if symbols[: len(PREAMBLE)] != PREAMBLE or max(symbols[len(PREAMBLE) :]) >= RING:
+        return None
+    ring = (0, *symbols[len(PREAMBLE) :])
+    kind, *rest = ((after - before - 1) % RING for before, after in itertools.pairwise(ring))
+    # A step of 16 on the ring would be the same tone again, which no frame holds.
+    if any(nibble > 15 for nibble in (kind, *rest)):
+        return None
+    call, question, turns, crc = (rest[i] << 4 | rest[i + 1] for i in range(0, 8, 2))
+    if kind not in list(Kind) or crc != _crc8((kind, call, question, turns)):
+        return None
+    return Frame(Kind(kind), call, question, turns)
 
 
 def frame_seconds() -> float:
@@ -126,18 +154,27 @@ def _basis(rate: int) -> NDArray[np.complex64]:
     return basis
 
 
+@dataclass
+class _Tone:
+    """One tone's stay: its number, its first and last hop, and in how many windows it was clear."""
+
+    number: int
+    first: int
+    last: int
+    windows: int = 1
+
+
 class Decoder:
     """Finds frames in a stream of mono PCM, at any sample offset, fed in chunks of any size."""
 
     def __init__(self, rate: int) -> None:
-        self._rate = rate
         self._hop = round(HOP_SECONDS * rate)
         self._window = round(WINDOW_SECONDS * rate)
         self._basis = _basis(rate)
         self._samples: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
-        self._symbols: list[int] = []
-        self._purity: list[float] = []
-        self._base = 0  # the hop number of the first symbol kept
+        self._hops = 0
+        self._tones: deque[_Tone] = deque(maxlen=SYMBOLS)
+        self._next: _Tone | None = None  # heard in one window only so far
 
     def feed(self, pcm: NDArray[np.int16]) -> list[Heard]:
         """Take the next samples and return the frames that they complete."""
@@ -146,58 +183,51 @@ class Decoder:
         if hops <= 0:
             return []
         windows = np.lib.stride_tricks.sliding_window_view(self._samples, self._window)[:: self._hop][:hops]
-        self._analyse(windows)
+        found = [heard for number in self._classify(windows) if (heard := self._take(number))]
         self._samples = self._samples[hops * self._hop :]
-        return self._search()
-
-    def _analyse(self, windows: NDArray[np.float32]) -> None:
-        energy = np.mean(np.square(windows), axis=1)
-        loud = energy > SILENCE**2
-        symbols = np.full(len(windows), -1)
-        purity = np.zeros(len(windows))
-        if loud.any():
-            power = np.abs(windows[loud] @ self._basis) ** 2
-            symbols[loud] = power.argmax(axis=1)
-            purity[loud] = power.max(axis=1) / energy[loud]
-        symbols[purity < PURITY] = -1
-        self._symbols.extend(symbols.tolist())
-        self._purity.extend(purity.tolist())
-
-    def _search(self) -> list[Heard]:
-        found: list[Heard] = []
-        # Three hops of look-ahead: the best aligned of neighbouring matches tells when the frame began.
-        span = (SYMBOLS - 1) * HOPS_PER_SYMBOL + 1
-        at = 0
-        while at + span + 3 <= len(self._symbols):
-            frame = self._frame_at(at)
-            if frame is None:
-                at += 1
-                continue
-            best = max(
-                (at + shift for shift in range(4) if self._frame_at(at + shift) == frame),
-                key=self._mean_purity,
-            )
-            # The best window lies in the middle of its symbol.
-            start = (self._base + best) * HOP_SECONDS - (SYMBOL_SECONDS - WINDOW_SECONDS) / 2
-            found.append(Heard(frame, start, start + frame_seconds()))
-            at = best + SYMBOLS * HOPS_PER_SYMBOL - 2
-        at = min(at, len(self._symbols))
-        del self._symbols[:at], self._purity[:at]
-        self._base += at
         return found
 
-    def _mean_purity(self, at: int) -> float:
-        taken = self._purity[at : at + SYMBOLS * HOPS_PER_SYMBOL : HOPS_PER_SYMBOL]
-        return sum(taken) / len(taken)
+    def _classify(self, windows: NDArray[np.float32]) -> list[int]:
+        """The tone that fills each window, or -1."""
+        energy = np.mean(np.square(windows), axis=1)
+        tones = np.full(len(windows), -1)
+        loud = energy > SILENCE**2
+        if loud.any():
+            power = np.abs(windows[loud] @ self._basis) ** 2
+            tones[loud] = np.where(power.max(axis=1) / energy[loud] >= PURITY, power.argmax(axis=1), -1)
+        numbers: list[int] = tones.tolist()
+        return numbers
 
-    def _frame_at(self, at: int) -> Frame | None:
-        if self._symbols[at] != PREAMBLE[0]:
+    def _take(self, number: int) -> Heard | None:
+        """Note the next window's tone; returns the frame that it completes."""
+        hop, self._hops = self._hops, self._hops + 1
+        if self._tones and hop - self._tones[-1].last > MAX_GAP_HOPS:
+            self._tones.clear()
+        if number < 0:
             return None
-        taken = self._symbols[at : at + (SYMBOLS - 1) * HOPS_PER_SYMBOL + 1 : HOPS_PER_SYMBOL]
-        if tuple(taken[: len(PREAMBLE)]) != PREAMBLE or not all(0 <= s < 16 for s in taken[len(PREAMBLE) :]):
+        if self._tones and self._tones[-1].number == number:
+            self._tones[-1].last = hop
+            self._tones[-1].windows += 1
+            self._next = None
             return None
-        kind, *pairs = taken[len(PREAMBLE) :]
-        call, question, turns, crc = (pairs[i] << 4 | pairs[i + 1] for i in range(0, 8, 2))
-        if kind not in list(Kind) or crc != _crc8((kind, call, question, turns)):
+        if self._next is None or self._next.number != number:
+            self._next = _Tone(number, hop, hop)
             return None
-        return Frame(Kind(kind), call, question, turns)
+        self._next.last = hop
+        self._next.windows += 1
+        if self._next.windows < MIN_WINDOWS:
+            return None
+        self._tones.append(self._next)
+        self._next = None
+        return self._match()
+
+    def _match(self) -> Heard | None:
+        if len(self._tones) < SYMBOLS:
+            return None
+        frame = _frame_of(tuple(tone.number for tone in self._tones))
+        if frame is None:
+            return None
+        # A tone fills windows that reach half a window over its edges at the most.
+        start = (self._tones[0].first * HOP_SECONDS) + WINDOW_SECONDS / 2 - HOP_SECONDS
+        self._tones.clear()
+        return Heard(frame, start, start + frame_seconds())
