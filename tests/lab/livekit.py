@@ -101,6 +101,9 @@ def livekit_server(port: int | None = None) -> Iterator[LiveKit]:
             _wait_until_up(http, server, log)
             yield LiveKit(f"ws://127.0.0.1:{http}", API_KEY, API_SECRET, server.pid, log)
         finally:
+            # The first signal waits for participants to leave, the second does not.
+            server.terminate()
+            time.sleep(0.1)
             server.terminate()
             try:
                 server.wait(10)

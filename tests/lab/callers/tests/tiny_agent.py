@@ -50,6 +50,7 @@ class TinyAgent:
         self._source = rtc.AudioSource(RATE, 1, queue_size_ms=200)
         self._speech: deque[NDArray[np.int16]] = deque()
         self._wake = asyncio.Event()
+        self._caller_spoke = False
         self._tasks: list[asyncio.Task[None]] = []
         # Not among the tasks above: those it cancels.
         self._leaving: asyncio.Task[None] | None = None
@@ -92,9 +93,12 @@ class TinyAgent:
         decoder = signals.Decoder(16_000)
         async for event in stream:
             pcm = np.frombuffer(event.frame.data, dtype=np.int16)
-            if self._speech and signals.level(pcm) > 0.1:
+            loud = signals.level(pcm) > 0.1
+            # A frame is recognised a moment before its last tone fades: that one is no barge-in.
+            if loud and not self._caller_spoke and self._speech:
                 self._speech.clear()
                 self._source.clear_queue()
+            self._caller_spoke = loud
             for heard in decoder.feed(pcm):
                 if heard.frame.kind in _QUESTIONS:
                     self._answer(heard.frame)
