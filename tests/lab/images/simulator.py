@@ -1,0 +1,38 @@
+"""The Gemini simulator's image, made FROM the agent image."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from lab.images import agent
+from lab.images.builder import IMAGES, get_builder
+from lab.images.image import Image
+from lab.images.inputs import files, key
+from lab.paths import ROOT
+
+REFERENCE = "docker.io/library/voice-agent-lab:local"
+DOCKERFILE = Path(__file__).with_name("simulator.Dockerfile")
+
+LAB = ROOT / "tests" / "lab"
+# What the simulator imports; the rest of the lab changes without a new image.
+INPUTS = [LAB / "__init__.py", LAB / "signals.py", LAB / "gemini"]
+
+
+def image() -> Image:
+    """The simulator's image of this checkout."""
+    return Image("voice-agent-lab", REFERENCE, key(ROOT, [DOCKERFILE, *INPUTS], agent.image().key), _make)
+
+
+def _make(archive: Path) -> None:
+    builder = get_builder()
+    tag = f"localhost/voice-agent-lab:{image().key}"
+    with tempfile.TemporaryDirectory(dir=IMAGES) as folder:
+        for part in INPUTS:
+            for file in files(part) if part.is_dir() else [part]:
+                copy = Path(folder, "lab", file.relative_to(LAB))
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, copy)
+        builder.build(Path(folder), DOCKERFILE, tag, {"AGENT_IMAGE": agent.provide(builder)})
+    builder.save(tag, REFERENCE, archive)
