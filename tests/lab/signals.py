@@ -30,8 +30,9 @@ NIBBLES = 9
 SYMBOLS = len(PREAMBLE) + NIBBLES
 # A tone counts when so many windows in a row, or with interruptions, are clearly its own.
 MIN_WINDOWS = 2
-# After so long without a clear tone, what comes next belongs to another frame.
-MAX_GAP_HOPS = 12
+# After so long without a clear tone (0.8 s), what comes next belongs to another frame; a starved sender has paused for
+# 0.2 s in the middle of one.
+MAX_GAP_HOPS = 80
 # The share of a window's energy that its strongest tone must hold. Two frames at once at like levels stay below it.
 PURITY = 0.6
 AMPLITUDE = 0.4
@@ -229,5 +230,6 @@ class Decoder:
             return None
         # A tone fills windows that reach half a window over its edges at the most.
         start = (self._tones[0].first * HOP_SECONDS) + WINDOW_SECONDS / 2 - HOP_SECONDS
+        end = max(start + frame_seconds(), self._hops * HOP_SECONDS)
         self._tones.clear()
-        return Heard(frame, start, start + frame_seconds())
+        return Heard(frame, start, end)
