@@ -125,7 +125,6 @@ class Listener:
     async def _run(self) -> None:
         async for event in self._stream:
             pcm = np.frombuffer(event.frame.data, dtype=np.int16)
-            open(f"/tmp/dump-{self._track}.pcm","ab").write(pcm.tobytes())
             start = self._clock.start_of(pcm.size / RATE, time.time())
             self._emit_sounds(self._finder.feed(pcm, start))
             for heard in self._decoder.feed(pcm):
