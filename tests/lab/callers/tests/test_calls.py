@@ -120,6 +120,7 @@ async def test_a_server_that_goes_away_loses_the_call() -> None:
             await stack.enter_async_context(agents_in(own, "gone-1", TinyAgent("pod-a")))
             fleet = await stack.enter_async_context(CallFleet(plan(own, "gone"), calls=1))
             await fleet.all_answering()
+        await fleet.more_answers(3)
         (report,) = await fleet.finish()
 
     assert report.lost
