@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from lab.callers.measure import CallReport
@@ -21,6 +20,8 @@ def pods_of(reports: Sequence[CallReport]) -> list[str]:
 
 def short_names(pods: Sequence[str]) -> dict[str, str]:
     """Pod names without what all of them begin with, whole words only."""
-    common = os.path.commonprefix(list(pods)) if len(set(pods)) > 1 else ""
-    cut = common.rfind("-") + 1
-    return {pod: pod[cut:] or pod for pod in pods}
+    words = [pod.split("-") for pod in pods]
+    common = 0
+    if len(set(pods)) > 1:
+        common = next((i for i, column in enumerate(zip(*words, strict=False)) if len(set(column)) > 1), 0)
+    return {pod: "-".join(split[common:]) for pod, split in zip(pods, words, strict=True)}

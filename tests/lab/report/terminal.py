@@ -32,23 +32,24 @@ def summary_line(summary: Summary) -> str:
 
 
 def _table(reports: Sequence[CallReport]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("call", "answered", "p50", "p95", "max", "silence"):
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption="times in seconds")
+    for heading in ("call", "turns", "p50", "p95", "max", "silence"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("pods", "memory", "verdict"):
-        table.add_column(heading)
+    table.add_column("memory", no_wrap=True)
+    table.add_column("verdict")
+    table.add_column("pods")
     short = short_names(pods_of(reports))
     for report in reports:
         latency = Latency.of(report.latencies_s)
-        percentiles = [f"{value:.2f} s" for value in (latency.p50, latency.p95, latency.max)] if latency else ["-"] * 3
+        percentiles = [f"{value:.2f}" for value in (latency.p50, latency.p95, latency.max)] if latency else ["-"] * 3
         table.add_row(
             str(report.call),
             f"{report.answered}/{report.asked}",
             *percentiles,
-            f"{report.longest_silence_s:.2f} s",
-            " → ".join(short[pod] for pod in report.pods) or "-",
+            f"{report.longest_silence_s:.2f}",
             "kept" if report.memory_kept else "[red]lost[/]",
             "[green]ok[/]" if report.ok else "[red]" + ", ".join(report.findings) + "[/]",
+            " → ".join(short[pod] for pod in report.pods) or "-",
         )
     return table
 

@@ -98,7 +98,6 @@ async def test_a_successor_is_heard_once_and_its_memory_is_checked(server: LiveK
 
     assert report.pods == ["pod-a", "pod-b"]
     assert not report.lost
-    # A stream left open on the first agent's track would hear the second one twice.
     assert report.answered_twice == 0
     assert report.overlap_ms == 0
     assert report.memory_kept is shared
