@@ -1,0 +1,90 @@
+{{/*
+Every check that looks at more than one value, or that a schema cannot say. All problems are collected and
+reported at once; each names the key, its value and the fix.
+*/}}
+{{- define "voice-agent.problems" -}}
+{{- $problems := list -}}
+{{- $v := .Values -}}
+
+{{- if not $v.livekit.url -}}
+{{- $problems = append $problems "livekit.url is not set. Set it to your LiveKit server, for example wss://my-project.livekit.cloud." -}}
+{{- else if not (regexMatch "^wss?://[^/?#\\s]+" $v.livekit.url) -}}
+{{- $problems = append $problems (printf "livekit.url is %q, which is not a LiveKit URL. Begin it with wss:// (or ws:// inside the cluster)." $v.livekit.url) -}}
+{{- end -}}
+{{- if not $v.livekit.existingSecret.name -}}
+{{- $problems = append $problems (printf "livekit.existingSecret.name is not set. Make a Secret and name it there: kubectl -n %s create secret generic livekit-credentials --from-literal=%s=KEY --from-literal=%s=SECRET" (include "voice-agent.namespace" .) $v.livekit.existingSecret.apiKeyKey $v.livekit.existingSecret.apiSecretKey) -}}
+{{- end -}}
+
+{{- if $v.gemini.enabled -}}
+{{- $key := $v.gemini.apiKey.existingSecret -}}
+{{- if and $v.gemini.vertexai.enabled $key.name -}}
+{{- $problems = append $problems (printf "gemini.vertexai.enabled is true and gemini.apiKey.existingSecret.name is %q: the worker uses one or the other. Empty the one that you do not want." $key.name) -}}
+{{- end -}}
+{{- if and $v.gemini.vertexai.enabled (not $v.gemini.vertexai.project) -}}
+{{- $problems = append $problems "gemini.vertexai.project is not set, and Vertex AI needs one. Set it to the project ID whose Vertex AI the pods use." -}}
+{{- end -}}
+{{- if not (or $v.gemini.vertexai.enabled $key.name) -}}
+{{- $problems = append $problems (printf "gemini has no credentials. Set gemini.vertexai.enabled=true and gemini.vertexai.project, or make a Secret and name it in gemini.apiKey.existingSecret.name: kubectl -n %s create secret generic gemini-api-key --from-literal=%s=KEY. If your agent brings another model, set gemini.enabled=false." (include "voice-agent.namespace" .) $key.key) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.gemini.baseUrl (not (regexMatch "^https?://[^/?#\\s]+" $v.gemini.baseUrl)) -}}
+{{- $problems = append $problems (printf "gemini.baseUrl is %q, which is not a URL. Begin it with https://, or empty it for Google's own endpoint." $v.gemini.baseUrl) -}}
+{{- end -}}
+
+{{- $grace := $v.drain.gracePeriodSeconds | int64 -}}
+{{- $shutdown := include "voice-agent.shutdownSeconds" . | int64 -}}
+{{- $timeout := include "voice-agent.drainTimeoutSeconds" . | int64 -}}
+{{- if kindIs "invalid" $v.drain.timeoutSeconds -}}
+{{- if lt $timeout 0 -}}
+{{- $problems = append $problems (printf "drain.gracePeriodSeconds is %d, but ending a worker takes up to %d s after its calls. Set it to at least %d plus the seconds that calls may go on." $grace $shutdown $shutdown) -}}
+{{- end -}}
+{{- else if gt (add $timeout $shutdown) $grace -}}
+{{- $problems = append $problems (printf "drain.timeoutSeconds is %d, but drain.gracePeriodSeconds is %d and the last %d s of it are needed to end the worker: calls would be killed. Set drain.timeoutSeconds to at most %d (or leave it out), or drain.gracePeriodSeconds to at least %d." $timeout $grace $shutdown (max 0 (sub $grace $shutdown)) (add $timeout $shutdown)) -}}
+{{- end -}}
+
+{{- $pods := $v.replicas | int64 -}}
+{{- $podsKey := "replicas" -}}
+{{- if $v.autoscaling.enabled -}}
+{{- $pods = $v.autoscaling.minReplicas | int64 -}}
+{{- $podsKey = "autoscaling.minReplicas" -}}
+{{- if gt $pods ($v.autoscaling.maxReplicas | int64) -}}
+{{- $problems = append $problems (printf "autoscaling.minReplicas is %d and autoscaling.maxReplicas is %d. Set the maximum to at least the minimum." $pods ($v.autoscaling.maxReplicas | int64)) -}}
+{{- end -}}
+{{- if not (dig "requests" "cpu" "" $v.resources) -}}
+{{- $problems = append $problems "autoscaling.enabled is true, but resources.requests.cpu is not set, and the autoscaler measures CPU as a share of it. Set resources.requests.cpu, or autoscaling.enabled=false." -}}
+{{- end -}}
+{{- end -}}
+
+{{- $pdb := $v.podDisruptionBudget -}}
+{{- if $pdb.enabled -}}
+{{- $min := $pdb.minAvailable -}}
+{{- $max := $pdb.maxUnavailable -}}
+{{- $minSet := not (or (kindIs "invalid" $min) (eq (toString $min) "")) -}}
+{{- $maxSet := not (or (kindIs "invalid" $max) (eq (toString $max) "")) -}}
+{{- if and $minSet $maxSet -}}
+{{- $problems = append $problems (printf "podDisruptionBudget.minAvailable is %v and podDisruptionBudget.maxUnavailable is %v; Kubernetes accepts one. Set the other to null." $min $max) -}}
+{{- else if not (or $minSet $maxSet) -}}
+{{- $problems = append $problems "podDisruptionBudget.enabled is true, but neither minAvailable nor maxUnavailable is set. Set podDisruptionBudget.maxUnavailable, for example to 1." -}}
+{{- else if and $minSet (or (eq (toString $min) "100%") (and (not (contains "%" (toString $min))) (ge ($min | int64) $pods))) -}}
+{{- $problems = append $problems (printf "podDisruptionBudget.minAvailable is %v and %s is %d: no pod could ever be evicted, and node drains would hang. Set minAvailable below %d, or use maxUnavailable." $min $podsKey $pods $pods) -}}
+{{- else if and $maxSet (has (toString $max) (list "0" "0%")) -}}
+{{- $problems = append $problems (printf "podDisruptionBudget.maxUnavailable is %v: no pod could ever be evicted, and node drains would hang. Set it to at least 1." $max) -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and (eq $v.telemetry.traces.exporter "otlp") (not $v.telemetry.traces.otlpEndpoint) -}}
+{{- $problems = append $problems "telemetry.traces.exporter is otlp, but telemetry.traces.otlpEndpoint is not set. Set it to your collector, for example http://otel-collector.monitoring:4318, or set the exporter to none." -}}
+{{- end -}}
+{{- if and (not $v.serviceAccount.create) $v.serviceAccount.workloadIdentity.gcpServiceAccount -}}
+{{- $problems = append $problems (printf "serviceAccount.workloadIdentity.gcpServiceAccount is %q, but serviceAccount.create is false, so there is nothing to annotate. Annotate your own ServiceAccount, or set serviceAccount.create=true." $v.serviceAccount.workloadIdentity.gcpServiceAccount) -}}
+{{- end -}}
+{{- toJson $problems -}}
+{{- end -}}
+
+{{- define "voice-agent.check" -}}
+{{- $problems := include "voice-agent.problems" . | fromJsonArray -}}
+{{- if $problems -}}
+{{- $count := len $problems -}}
+{{- fail (printf "\n\n%s in the values:\n\n  * %s\n" (ternary "1 problem" (printf "%d problems" $count) (eq $count 1)) (join "\n  * " $problems)) -}}
+{{- end -}}
+{{- end -}}

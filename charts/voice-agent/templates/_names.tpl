@@ -1,0 +1,62 @@
+{{/* The chart's name, as a label. */}}
+{{- define "voice-agent.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The base of every object's name; cut so that the longest suffix survives 63 characters. */}}
+{{- define "voice-agent.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- $name = .Values.fullnameOverride -}}
+{{- else if not (contains $name .Release.Name) -}}
+{{- $name = printf "%s-%s" .Release.Name $name -}}
+{{- else -}}
+{{- $name = .Release.Name -}}
+{{- end -}}
+{{- $name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "voice-agent.workerName" -}}
+{{- printf "%s-worker" (include "voice-agent.fullname" .) -}}
+{{- end -}}
+
+{{- define "voice-agent.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
+{{- define "voice-agent.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "voice-agent.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What selects the worker's pods: never changes between versions. */}}
+{{- define "voice-agent.workerSelector" -}}
+app.kubernetes.io/name: {{ include "voice-agent.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/component: worker
+{{- end -}}
+
+{{/* Labels of the worker's objects. */}}
+{{- define "voice-agent.workerLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "voice-agent.workerSelector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Labels of the worker's pods: without the chart's version, which would restart them at every chart release. */}}
+{{- define "voice-agent.workerPodLabels" -}}
+{{ include "voice-agent.workerSelector" . }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- with .Values.podLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,146 @@
+{{/* What the worker's pods and the helm test's pod have in common. */}}
+
+{{- define "voice-agent.podSecurityContext" -}}
+{{- toYaml .Values.podSecurityContext -}}
+{{- end -}}
+
+{{/* The environment, as voice_agent.settings reads it. Empty values are left out: the image's defaults hold. */}}
+{{- define "voice-agent.env" -}}
+- name: LIVEKIT_URL
+  value: {{ .Values.livekit.url | quote }}
+- name: LIVEKIT_API_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.livekit.existingSecret.name | quote }}
+      key: {{ .Values.livekit.existingSecret.apiKeyKey | quote }}
+- name: LIVEKIT_API_SECRET
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.livekit.existingSecret.name | quote }}
+      key: {{ .Values.livekit.existingSecret.apiSecretKey | quote }}
+- name: AGENT_NAME
+  value: {{ .Values.agent.name | quote }}
+- name: AGENT_CLASS
+  value: {{ .Values.agent.class | quote }}
+- name: CALL_SLOTS
+  value: {{ .Values.agent.slots | int64 | quote }}
+- name: IDLE_PROCESSES
+  value: {{ .Values.agent.idleProcesses | int64 | quote }}
+- name: VAD
+  value: {{ .Values.agent.vad | quote }}
+{{- with .Values.gemini }}
+{{- if .enabled }}
+{{- if .model }}
+- name: GEMINI_MODEL
+  value: {{ .model | quote }}
+{{- end }}
+{{- if .voice }}
+- name: GEMINI_VOICE
+  value: {{ .voice | quote }}
+{{- end }}
+{{- if .baseUrl }}
+- name: GEMINI_BASE_URL
+  value: {{ .baseUrl | quote }}
+{{- end }}
+{{- if .vertexai.enabled }}
+- name: GOOGLE_GENAI_USE_VERTEXAI
+  value: "true"
+- name: GOOGLE_CLOUD_PROJECT
+  value: {{ .vertexai.project | quote }}
+- name: GOOGLE_CLOUD_LOCATION
+  value: {{ .vertexai.location | quote }}
+{{- else }}
+- name: GOOGLE_API_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .apiKey.existingSecret.name | quote }}
+      key: {{ .apiKey.existingSecret.key | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+- name: DRAIN_TIMEOUT_SECONDS
+  value: {{ include "voice-agent.drainTimeoutSeconds" . | quote }}
+- name: OTEL_TRACES_EXPORTER
+  value: {{ .Values.telemetry.traces.exporter | quote }}
+{{- if eq .Values.telemetry.traces.exporter "otlp" }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .Values.telemetry.traces.otlpEndpoint | quote }}
+- name: OTEL_EXPORTER_OTLP_PROTOCOL
+  value: {{ .Values.telemetry.traces.otlpProtocol | quote }}
+{{- end }}
+- name: LOG_LEVEL
+  value: {{ .Values.telemetry.logs.level | quote }}
+- name: LOG_FORMAT
+  value: {{ .Values.telemetry.logs.format | quote }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: NODE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
+{{- with .Values.extraEnv }}
+{{ tpl (toYaml .) $ }}
+{{- end }}
+{{- end -}}
+
+{{- define "voice-agent.volumeMounts" -}}
+- name: tmp
+  mountPath: /tmp
+{{- with .Values.extraVolumeMounts }}
+{{ tpl (toYaml .) $ }}
+{{- end }}
+{{- end -}}
+
+{{- define "voice-agent.volumes" -}}
+- name: tmp
+  emptyDir: {}
+{{- with .Values.extraVolumes }}
+{{ tpl (toYaml .) $ }}
+{{- end }}
+{{- end -}}
+
+{{/* The container without its name, arguments, probes and ports. */}}
+{{- define "voice-agent.container" -}}
+image: {{ include "voice-agent.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+env:
+  {{- include "voice-agent.env" . | nindent 2 }}
+{{- with .Values.extraEnvFrom }}
+envFrom:
+  {{- tpl (toYaml .) $ | nindent 2 }}
+{{- end }}
+resources:
+  {{- toYaml .Values.resources | nindent 2 }}
+securityContext:
+  {{- toYaml .Values.securityContext | nindent 2 }}
+volumeMounts:
+  {{- include "voice-agent.volumeMounts" . | nindent 2 }}
+{{- end -}}
+
+{{/* Where the pod may run. */}}
+{{- define "voice-agent.scheduling" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
