@@ -6,11 +6,17 @@ import hashlib
 import io
 import json
 import platform
+import struct
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.images.builder import ImageError
+
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+# The program header of an ELF file that names a dynamic loader (elf(5)).
+PT_INTERP = 3
 
 # Nobody's, as in https://github.com/kubernetes/kubernetes/blob/master/build/pause/Dockerfile
 USER = "65535:65535"
@@ -20,7 +26,13 @@ def write_archive(archive: Path, tag: str, programs: Sequence[Path]) -> None:
     """Write the docker-archive of an image with programs in its root folder; the first is the entry point.
 
     The same programs make the same bytes.
+
+    Raises:
+        ImageError: a program needs a loader and libraries, which the image would not have.
     """
+    for program in programs:
+        if _is_dynamic(program):
+            raise ImageError(f"{program} is dynamically linked: build it with CGO_ENABLED=0 (`make tools`)")
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         for program in programs:
@@ -40,6 +52,18 @@ def write_archive(archive: Path, tag: str, programs: Sequence[Path]) -> None:
         _add(tar, config_name, config)
         _add(tar, f"{digest}.tar", layer.getvalue())
         _add(tar, "manifest.json", json.dumps(manifest).encode())
+
+
+def _is_dynamic(program: Path) -> bool:
+    """Whether a 64-bit little-endian ELF file asks for a dynamic loader."""
+    with program.open("rb") as file:
+        header = file.read(64)
+        if header[:6] != b"\x7fELF\x02\x01":
+            return False
+        table, size, count = struct.unpack_from("<Q", header, 32)[0], *struct.unpack_from("<HH", header, 54)
+        file.seek(table)
+        entries = file.read(size * count)
+    return any(struct.unpack_from("<I", entries, i * size)[0] == PT_INTERP for i in range(count))
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
