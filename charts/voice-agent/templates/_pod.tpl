@@ -1,9 +1,5 @@
 {{/* What the worker's pods and the helm test's pod have in common. */}}
 
-{{- define "voice-agent.podSecurityContext" -}}
-{{- toYaml .Values.podSecurityContext -}}
-{{- end -}}
-
 {{/* The environment, as voice_agent.settings reads it. Empty values are left out: the image's defaults hold. */}}
 {{- define "voice-agent.env" -}}
 - name: LIVEKIT_URL

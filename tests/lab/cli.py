@@ -1,0 +1,70 @@
+"""``lab``: the cluster, the images, the demo and the generated files, by one command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from lab.cluster import ClusterError, get_cluster
+from lab.images import ImageError
+from lab.images import build as build_images
+from lab.kubectl import CommandError
+from lab.services import ServicesError
+
+
+def main() -> None:
+    """Run the verb named on the command line."""
+    parser = argparse.ArgumentParser(prog="lab", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("up", help="bring up the cluster")
+    verbs.add_parser("down", help="take the cluster down")
+    verbs.add_parser("status", help="show the cluster")
+    verbs.add_parser("images", help="build the images")
+    verbs.add_parser("generate", help="write generated files anew")
+    demo = verbs.add_parser("demo", help="hold calls, disrupt the fleet, report")
+    demo.add_argument("--calls", type=int, default=6, help="calls at once (default 6)")
+    demo.add_argument(
+        "--disruption",
+        choices=["upgrade", "kill", "none"],
+        default="upgrade",
+        help="what happens to the fleet while the calls are live: replace every pod by helm upgrade (default), "
+        "kill every pod without grace, or nothing",
+    )
+    demo.add_argument("--no-drain", action="store_true", help="let pods drop their calls when they must go")
+    demo.add_argument("--down", action="store_true", help="take the cluster down afterwards")
+    dev = verbs.add_parser("dev", help="one agent and one caller as plain processes")
+    dev.add_argument("--questions", type=int, default=3, help="questions that the caller asks (default 3)")
+    args = parser.parse_args()
+    try:
+        sys.exit(_run(args))
+    except (ClusterError, CommandError, ImageError, ServicesError, FileNotFoundError, TimeoutError) as error:
+        sys.exit(f"lab {args.verb}: {error}")
+
+
+def _run(args: argparse.Namespace) -> int:
+    match args.verb:
+        case "up":
+            get_cluster().create()
+        case "down":
+            get_cluster().destroy()
+        case "status":
+            status = get_cluster().status()
+            print(status)
+            return 0 if status.healthy else 1
+        case "images":
+            for archive in build_images():
+                print(archive)
+        case "generate":
+            from lab.generate import generate
+
+            generate()
+        case "demo":
+            from lab.demo import DemoOptions, run
+
+            return run(DemoOptions(args.calls, args.disruption, drain=not args.no_drain, down=args.down))
+        case "dev":
+            # The callers' and the agent's libraries take seconds to import; the other verbs need none of them.
+            from lab.dev import run as run_dev
+
+            return run_dev(args.questions)
+    return 0

@@ -1,0 +1,49 @@
+"""What happens to a fleet in production, done on purpose while calls are live."""
+
+from __future__ import annotations
+
+import time
+
+from lab.stage import DEPLOYMENT, WORKERS, Stage
+
+
+def rolling_upgrade(stage: Stage, *args: str) -> set[str]:
+    """Replace every pod by ``helm upgrade``; returns the replaced pods' names, which may still be draining."""
+    before = stage.worker_names()
+    stage.install("--set-string", f"podAnnotations.voice-agent/revision={time.time_ns()}", *args)
+    stage.kubectl.run("rollout", "status", f"deployment/{DEPLOYMENT}", "--timeout=300s", timeout=330)
+    kept = before & stage.worker_names()
+    if kept:
+        raise AssertionError(f"the upgrade did not replace {sorted(kept)}")
+    return before
+
+
+def scale(stage: Stage, replicas: int) -> set[str]:
+    """Scale the workers; returns the names of the pods that must go."""
+    before = stage.worker_names()
+    stage.kubectl.run("scale", f"deployment/{DEPLOYMENT}", f"--replicas={replicas}")
+    stage.kubectl.run("rollout", "status", f"deployment/{DEPLOYMENT}", "--timeout=300s", timeout=330)
+    return before - stage.worker_names()
+
+
+def drain(stage: Stage, node: str, timeout: float = 300) -> None:
+    """``kubectl drain`` a node of its worker pods, and wait until they are gone."""
+    stage.kubectl.run(
+        "drain",
+        node,
+        "--ignore-daemonsets",
+        "--delete-emptydir-data",
+        f"--pod-selector={WORKERS}",
+        f"--timeout={int(timeout)}s",
+        timeout=timeout + 30,
+    )
+
+
+def uncordon(stage: Stage, node: str) -> None:
+    """Let pods be scheduled to the node again."""
+    stage.kubectl.run("uncordon", node)
+
+
+def kill(stage: Stage, pods: set[str]) -> None:
+    """Kill pods without any grace, as a crash would."""
+    stage.kubectl.run("delete", "pod", *sorted(pods), "--grace-period=0", "--force", "--wait=false")

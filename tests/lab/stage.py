@@ -1,0 +1,82 @@
+"""The stage that the demo and the end-to-end tests play on: cluster, images, servers, the installed chart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.cluster import Cluster, get_cluster
+from lab.images import build
+from lab.kubectl import Kubectl
+from lab.paths import VALUES
+from lab.services import Endpoints, deploy
+
+RELEASE = "demo"
+DEPLOYMENT = f"{RELEASE}-voice-agent-worker"
+WORKERS = "app.kubernetes.io/component=worker"
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Say what is being done, and how long it took."""
+    print(f"· {title} …", flush=True)
+    started = time.monotonic()
+    yield
+    print(f"  {title}: {time.monotonic() - started:.1f} s", flush=True)
+
+
+@dataclass
+class Stage:
+    """A cluster with the lab's servers in it.
+
+    Attributes:
+        cluster: the cluster.
+        kubectl: kubectl and helm in the product's namespace.
+        endpoints: where callers reach LiveKit and the simulator.
+        helm_args: what every install or upgrade of this stage is given besides the values file.
+    """
+
+    cluster: Cluster
+    kubectl: Kubectl
+    endpoints: Endpoints
+    helm_args: list[str] = field(default_factory=list)
+
+    def install(self, *args: str, wait: float = 300) -> None:
+        """Install or upgrade the release with ``values/local.yaml`` and wait until its pods are ready."""
+        values = ["--values", str(VALUES / "local.yaml"), *self.helm_args, *args]
+        self.kubectl.install(RELEASE, *values, wait=wait)
+
+    def uninstall(self) -> None:
+        """Remove the release and wait until its pods are gone."""
+        self.kubectl.helm("uninstall", RELEASE, "--ignore-not-found", "--wait", "--timeout=300s")
+        self.kubectl.run("delete", "pods", "-l", WORKERS, "--grace-period=1", "--ignore-not-found")
+
+    def workers(self) -> list[Any]:
+        """The worker pods that are not terminating, as the API server's objects."""
+        pods = self.kubectl.items("pods", "-l", WORKERS)
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def worker_names(self) -> set[str]:
+        """Names of the worker pods that are not terminating."""
+        return {pod["metadata"]["name"] for pod in self.workers()}
+
+    def wait_gone(self, pods: set[str], timeout: float = 300) -> None:
+        """Wait until none of the named pods exists any more."""
+        for pod in pods:
+            self.kubectl.run("wait", "--for=delete", f"pod/{pod}", f"--timeout={int(timeout)}s", timeout=timeout + 30)
+
+
+def prepare() -> Stage:
+    """Bring up the cluster, build and load the images, start the servers; cheap when all is there already."""
+    cluster = get_cluster()
+    with step("cluster"):
+        cluster.create()
+    with step("images"):
+        for archive in build():
+            cluster.load_image(archive)
+    with step("livekit-server and the Gemini simulator"):
+        endpoints = deploy(cluster)
+    return Stage(cluster, Kubectl(cluster.kubeconfig()), endpoints)
