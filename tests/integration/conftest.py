@@ -1,0 +1,48 @@
+"""Real servers for the image's code: livekit-server, and Gemini's simulator."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.callers import CallPlan
+from lab.gemini import Simulator, simulator
+from lab.livekit import LiveKit, livekit_server
+from lab.worker import environment
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here needs real servers."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def livekit() -> Iterator[LiveKit]:
+    with livekit_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def gemini() -> AsyncIterator[Simulator]:
+    async with simulator() as running:
+        yield running
+
+
+@pytest.fixture
+def variables(livekit: LiveKit, gemini: Simulator, request: pytest.FixtureRequest) -> dict[str, str]:
+    """A worker's settings; the agent's name is the test's, so that workers of other tests get none of its calls."""
+    return environment(livekit, gemini) | {"AGENT_NAME": request.node.name}
+
+
+@pytest.fixture
+def plan(livekit: LiveKit, request: pytest.FixtureRequest) -> CallPlan:
+    """A caller who talks fast and goes on until told to stop."""
+    name = request.node.name
+    return CallPlan(
+        livekit.url, livekit.key, livekit.secret, room=name, agent_name=name, pause_s=0.6, answer_timeout_s=8
+    )
