@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,17 +121,3 @@ async def test_the_death_of_one_calls_process_leaves_the_others(variables: dict[
         assert await pod.metric('voice_agent_calls_total{outcome="failed"}') == 1
 
     assert sorted(report.lost for report in reports) == [False, True]
-
-
-async def test_log_lines_of_a_call_carry_its_trace_call_room_and_pod(variables: dict[str, str], plan: CallPlan) -> None:
-    async with worker(variables | {"GOOGLE_CLOUD_PROJECT": "my-project"}, pod="pod-x") as pod:
-        await pod.ready()
-        await hold_a_call(plan)
-        line = await pod.logged("call answered")
-
-    assert line["pod"] == "pod-x"
-    assert line["room"] == f"{plan.room}-1"
-    assert line["call"].startswith("RM_")
-    assert line["caller"] == "caller-1"
-    assert line["severity"] == "INFO"
-    assert line["logging.googleapis.com/trace"] == f"projects/my-project/traces/{line['trace_id']}"

@@ -2,30 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
-
-
-async def check(variables: dict[str, str]) -> tuple[int, dict[str, str]]:
-    """Its exit code, and each row's verdict and text by name."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "voice_agent",
-        "check",
-        env={**os.environ, **variables},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 90)
-    rows: dict[str, str] = {}
-    name = ""
-    for line in out.decode().splitlines():
-        if not line.startswith(" "):
-            name, line = line.split(maxsplit=1)
-        rows[name] = rows.get(name, "") + line
-    assert process.returncode is not None
-    return process.returncode, rows
+from lab.worker import check
 
 
 async def test_all_is_well(variables: dict[str, str]) -> None:

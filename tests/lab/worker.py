@@ -205,3 +205,24 @@ async def worker(variables: Mapping[str, str], *, pod: str = "pod-a") -> AsyncIt
         if running.alive:
             running.send_to_group(signal.SIGKILL)
         await running.exit_code()
+
+
+async def check(variables: Mapping[str, str]) -> tuple[int, dict[str, str]]:
+    """Run `voice-agent check`: its exit code, and each row's verdict and text by the row's name."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "voice_agent",
+        "check",
+        env={**os.environ, **variables},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), _DEADLINE_SECONDS)
+    rows: dict[str, str] = {}
+    name = ""
+    for line in out.decode().splitlines():
+        text = line
+        if not line.startswith(" "):
+            name, text = line.split(maxsplit=1)
+        rows[name] = rows.get(name, "") + text
+    return process.returncode or 0, rows
