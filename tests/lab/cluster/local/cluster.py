@@ -42,6 +42,7 @@ from lab.cluster.local.credentials import KUBECONFIG, Credentials
 from lab.cluster.local.layout import LOCK, LOGS, NODES, STATE, Node
 from lab.cluster.local.processes import Processes
 from lab.cluster.local.progress import Progress
+from lab.images.scratch import write_archive
 from lab.kubectl import CommandError, Kubectl
 from lab.paths import tool
 
@@ -277,7 +278,7 @@ class LocalCluster:
 
     def _load_pause_image(self) -> None:
         archive = STATE / "pause.tar"
-        images.write_archive(archive, layout.PAUSE_IMAGE, [tool("pause")])
+        write_archive(archive, layout.PAUSE_IMAGE, [tool("pause")])
         for node in NODES:
             self._wait(f"containerd on {node.name}", partial(self._answers, node), _on(node)[:1])
         images.load(archive)

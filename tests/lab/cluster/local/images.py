@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import platform
 import subprocess
 import tarfile
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,36 +58,3 @@ def load(archive: Path, nodes: tuple[Node, ...] = NODES) -> None:
     identity = _identity(archive)
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda node: _load(node, archive, identity), nodes))
-
-
-def write_archive(archive: Path, tag: str, programs: Sequence[Path]) -> None:
-    """Write the docker-archive of an image that holds static programs in its root folder and nothing else.
-
-    The first program is the entry point.
-    """
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
-        for program in programs:
-            _add(tar, program.name, program.read_bytes(), mode=0o755)
-    digest = hashlib.sha256(layer.getvalue()).hexdigest()
-    config = json.dumps(
-        {
-            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
-            "os": "linux",
-            "config": {"Entrypoint": [f"/{programs[0].name}"], "User": "65535:65535"},
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-        }
-    ).encode()
-    config_name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = [{"Config": config_name, "RepoTags": [tag], "Layers": [f"{digest}.tar"]}]
-    with tarfile.open(archive, "w") as tar:
-        _add(tar, config_name, config)
-        _add(tar, f"{digest}.tar", layer.getvalue())
-        _add(tar, "manifest.json", json.dumps(manifest).encode())
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    member.mode = mode
-    tar.addfile(member, io.BytesIO(data))

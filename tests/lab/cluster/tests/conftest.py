@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from lab.cluster import LAB_NAMESPACE, Cluster, get_cluster
-from lab.cluster.local.images import write_archive
 from lab.cluster.tests.workload import HTTP_PORT, IMAGE, NODE_PORT, server_pod, service
+from lab.images.scratch import write_archive
 from lab.kubectl import Kubectl
 from lab.paths import tool
 
