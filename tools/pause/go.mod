@@ -1,0 +1,3 @@
+module voice-agent.local/tools/pause
+
+go 1.25.0
