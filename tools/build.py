@@ -103,7 +103,8 @@ def _required_version(go_mod: str, package: str) -> str:
     versions = dict(re.findall(r"^\s*(?:require )?(\S+\.\S+) (v\S+)", go_mod, re.MULTILINE))
     while package and package not in versions:
         package = package.rpartition("/")[0]
-    return versions.get(package, "ours")
+    version: str = versions.get(package, "ours")
+    return version
 
 
 def _flags(name: str, go_mod: str) -> str:

@@ -19,9 +19,12 @@ def rolling_upgrade(stage: Stage, *args: str) -> set[str]:
 
 
 def scale(stage: Stage, replicas: int) -> set[str]:
-    """Scale the workers; returns the names of the pods that must go."""
+    """Scale the workers; returns the names of the pods that must go.
+
+    By helm, which owns the number of replicas here: after ``kubectl scale`` Helm 4 refuses every further upgrade.
+    """
     before = stage.worker_names()
-    stage.kubectl.run("scale", f"deployment/{DEPLOYMENT}", f"--replicas={replicas}")
+    stage.install("--set", f"replicas={replicas}")
     stage.kubectl.run("rollout", "status", f"deployment/{DEPLOYMENT}", "--timeout=300s", timeout=330)
     return before - stage.worker_names()
 

@@ -35,9 +35,7 @@ class Kubectl:
     def _run(self, program: str, args: tuple[str, ...], stdin: str | None, timeout: float) -> str:
         command = self.command(program, *args)
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
-        done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=timeout, env=environment
-        )
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, env=environment)
         if done.returncode != 0:
             shown = " ".join([program, *args])
             raise CommandError(f"{shown} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
@@ -63,9 +61,7 @@ class Kubectl:
     def apply(self, *documents: dict[str, Any]) -> None:
         """Server-side apply of manifests given as objects."""
         listing = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
-        self.run(
-            "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(listing), timeout=60
-        )
+        self.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(listing), timeout=60)
 
     def helm(self, *args: str, timeout: float = 900) -> str:
         """Run helm and return its output.
@@ -82,9 +78,7 @@ class Kubectl:
             CommandError: helm failed; the pods, events and logs were printed before.
         """
         try:
-            return self.helm(
-                "upgrade", "--install", release, str(chart), "--wait", f"--timeout={int(wait)}s", *args
-            )
+            return self.helm("upgrade", "--install", release, str(chart), "--wait", f"--timeout={int(wait)}s", *args)
         except CommandError:
             self.explain()
             raise

@@ -63,6 +63,19 @@ class Stage:
         """Names of the worker pods that are not terminating."""
         return {pod["metadata"]["name"] for pod in self.workers()}
 
+    def terminating(self) -> set[str]:
+        """Names of the worker pods that were told to go and are still there."""
+        pods = self.kubectl.items("pods", "-l", WORKERS)
+        return {pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"]}
+
+    def workers_on(self, node: str) -> set[str]:
+        """Names of the worker pods on a node that are not terminating."""
+        return {pod["metadata"]["name"] for pod in self.workers() if pod["spec"].get("nodeName") == node}
+
+    def settle(self) -> None:
+        """Wait until no worker pod is terminating."""
+        self.wait_gone(self.terminating())
+
     def wait_gone(self, pods: set[str], timeout: float = 300) -> None:
         """Wait until none of the named pods exists any more."""
         for pod in pods:

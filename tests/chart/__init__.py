@@ -1,0 +1,1 @@
+"""What the chart renders, and what Kubernetes says of it."""

@@ -1,0 +1,40 @@
+"""helm template, as a function."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.generate import values_files
+from lab.paths import CHART, tool
+
+NAMESPACE = "voice-agent"
+MINIMAL = CHART / "tests" / "values" / "minimal.yaml"
+VALUES_FILES = values_files()
+
+
+class RenderError(Exception):
+    """helm refused the values; the message is what it said."""
+
+
+def render(*args: str, values: Path | None = MINIMAL, release: str = "demo", chart: Path = CHART) -> str:
+    """The manifests as text.
+
+    Raises:
+        RenderError: helm failed.
+    """
+    command = [str(tool("helm")), "template", release, str(chart), "--namespace", NAMESPACE, *args]
+    if values:
+        command += ["--values", str(values)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RenderError(done.stderr)
+    return done.stdout
+
+
+def objects(manifests: str) -> list[dict[str, Any]]:
+    """The manifests as objects."""
+    return [document for document in yaml.safe_load_all(manifests) if document]

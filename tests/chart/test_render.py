@@ -1,0 +1,127 @@
+"""What the chart renders, from good values and from bad ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chart.helm import CHART, MINIMAL, VALUES_FILES, RenderError, objects, render
+from voice_agent.worker.drain import SHUTDOWN_SECONDS
+
+
+@pytest.mark.parametrize("name", VALUES_FILES)
+def test_every_values_file_renders_twice_the_same(name: str) -> None:
+    first, second = (render(values=VALUES_FILES[name]) for _ in range(2))
+    assert first == second
+    assert "e+0" not in first, "a number was rendered as a float"
+    assert {"Deployment", "ServiceAccount"} <= {each["kind"] for each in objects(first)}
+
+
+def test_environments_differ_only_where_they_should() -> None:
+    def shape(name: str) -> str:
+        text = render(values=VALUES_FILES[name]).replace(f"my-project-{name}", "my-project")
+        return re.sub(r"(minReplicas|maxReplicas): \d+|DEBUG|INFO", "", text)
+
+    assert shape("dev") == shape("staging") == shape("prod")
+
+
+def test_the_chart_knows_how_long_the_worker_takes_to_end() -> None:
+    text = (CHART / "templates" / "_drain.tpl").read_text()
+    assert f"-}}}}{SHUTDOWN_SECONDS}{{{{-" in text
+
+
+BAD_VALUES = {
+    "unknown key": (["--set", "agnet.slots=4"], "agnet"),
+    "unknown nested key": (["--set", "agent.slot=4"], "slot"),
+    "wrong type": (["--set", "agent.slots=many"], "slots"),
+    "empty class": (["--set", "agent.class="], "class"),
+    "huge integer": (["--set", "agent.slots=99999999999999999999"], "slots"),
+    "no LiveKit": (["--set", "livekit.url="], "livekit.url is not set"),
+    "LiveKit by http": (["--set", "livekit.url=https://my.livekit.cloud"], "Begin it with wss://"),
+    "no LiveKit secret": (
+        ["--set", "livekit.existingSecret.name="],
+        "kubectl -n voice-agent create secret generic livekit-credentials",
+    ),
+    "no Gemini credentials": (["--set", "gemini.apiKey.existingSecret.name="], "gemini has no credentials"),
+    "two Gemini credentials": (
+        ["--set", "gemini.vertexai.enabled=true,gemini.vertexai.project=p"],
+        "the worker uses one or the other",
+    ),
+    "Vertex AI without a project": (
+        ["--set", "gemini.vertexai.enabled=true,gemini.apiKey.existingSecret.name="],
+        "gemini.vertexai.project is not set",
+    ),
+    "bad endpoint": (["--set", "gemini.baseUrl=gemini.internal"], "gemini.baseUrl"),
+    "grace shorter than the drain": (
+        ["--set", "drain.gracePeriodSeconds=150,drain.timeoutSeconds=120"],
+        "Set drain.timeoutSeconds to at most 45 (or leave it out), or drain.gracePeriodSeconds to at least 225",
+    ),
+    "grace shorter than the end of a worker": (["--set", "drain.gracePeriodSeconds=60"], "at least 105"),
+    "bounds the wrong way round": (
+        ["--set", "autoscaling.minReplicas=5,autoscaling.maxReplicas=2"],
+        "Set the maximum to at least the minimum",
+    ),
+    "CPU target without a request": (["--set", "resources.requests.cpu=null"], "resources.requests.cpu is not set"),
+    "budget that allows nothing": (
+        ["--set", "podDisruptionBudget.maxUnavailable=0"],
+        "podDisruptionBudget.maxUnavailable is 0",
+    ),
+    "budget of all pods": (
+        ["--set", "podDisruptionBudget.maxUnavailable=null,podDisruptionBudget.minAvailable=3"],
+        "autoscaling.minReplicas is 3",
+    ),
+    "two budgets": (["--set", "podDisruptionBudget.minAvailable=1"], "Kubernetes accepts one"),
+    "spans to nowhere": (["--set", "telemetry.traces.exporter=otlp"], "telemetry.traces.otlpEndpoint is not set"),
+    "identity without an account": (
+        ["--set", "serviceAccount.create=false,serviceAccount.workloadIdentity.gcpServiceAccount=a@b.example"],
+        "Annotate your own ServiceAccount",
+    ),
+    "bad digest": (["--set", "image.digest=latest"], "digest"),
+    "null where text is needed": (["--set-json", "livekit.url=null"], "livekit"),
+    "list where a map is needed": (["--set-json", 'agent=["x"]'], "agent"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD_VALUES.values(), ids=BAD_VALUES.keys())
+def test_bad_values_are_refused_in_words(arguments: list[str], said: str) -> None:
+    with pytest.raises(RenderError) as refused:
+        render(*arguments)
+    message = str(refused.value)
+    assert said in message
+    for trace in ("nil pointer", "wrong type for value", "can't evaluate field", "<nil>", "interface conversion"):
+        assert trace not in message
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    with pytest.raises(RenderError) as refused:
+        render(values=None)
+    assert "3 problems" in str(refused.value)
+
+
+@pytest.mark.parametrize("release", ["a" * 53, "voice-agent", "x"])
+def test_names_stay_valid(release: str) -> None:
+    for each in objects(render(release=release)):
+        name = each["metadata"]["name"]
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name), name
+        labels = each["metadata"]["labels"].values()
+        assert all(len(label) <= 63 for label in labels)
+
+
+def test_the_chart_works_as_a_subchart_and_can_be_switched_off(tmp_path: Path) -> None:
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts" / "voice-agent").symlink_to(CHART)
+    (tmp_path / "Chart.yaml").write_text(
+        "apiVersion: v2\nname: parent\nversion: 1.0.0\n"
+        "dependencies: [{name: voice-agent, version: '*', condition: voice-agent.enabled}]\n"
+    )
+    values = yaml.safe_load(MINIMAL.read_text())
+    under = {"global": {"imageRegistry": "r.example", "other": 1}, "voice-agent": values}
+    parent = tmp_path / "parent.yaml"
+    parent.write_text(json.dumps(under))
+    deployment = next(o for o in objects(render(values=parent, chart=tmp_path)) if o["kind"] == "Deployment")
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"].startswith("r.example/")
+    assert not objects(render("--set", "voice-agent.enabled=false", values=parent, chart=tmp_path))

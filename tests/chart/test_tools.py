@@ -1,0 +1,68 @@
+"""The chart's own linters and unit tests, and what Kubernetes says of what it renders."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chart.helm import CHART, NAMESPACE, VALUES_FILES, render
+from lab.kubectl import Kubectl
+from lab.paths import BIN, ROOT, tool
+from lab.stage import Stage
+
+
+def _run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **(environment or {})},
+    )
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}", pytrace=False)
+    return done.stdout
+
+
+def test_helm_unittest() -> None:
+    said = _run(tool("helm-unittest"), "--strict", CHART)
+    assert re.search(r"^Tests: +[1-9]\d* passed, \d+ total$", said, re.MULTILINE), said
+
+
+@pytest.mark.parametrize("name", VALUES_FILES)
+def test_helm_lint(name: str) -> None:
+    _run(tool("helm"), "lint", "--strict", CHART, "--values", VALUES_FILES[name])
+
+
+def test_ct_lint() -> None:
+    _run(tool("ct"), "lint", "--config", "ct.yaml", "--charts", CHART)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", VALUES_FILES)
+def test_the_cluster_accepts_every_object(stage: Stage, tmp_path: Path, name: str) -> None:
+    rendered = tmp_path / "rendered.yaml"
+    rendered.write_text(render("--no-hooks", values=VALUES_FILES[name]))
+    kubectl = Kubectl(stage.cluster.kubeconfig(), NAMESPACE)
+    said = kubectl.run("apply", "--dry-run=server", "-f", str(rendered))
+    assert "deployment.apps" in said
+
+
+@pytest.mark.cluster
+def test_ct_install(stage: Stage) -> None:
+    environment = {"KUBECONFIG": str(stage.cluster.kubeconfig())}
+    _run(
+        tool("ct"),
+        "install",
+        "--config",
+        "ct.yaml",
+        "--charts",
+        CHART,
+        "--namespace",
+        NAMESPACE,
+        environment=environment,
+    )

@@ -1,0 +1,32 @@
+"""One stage for all end-to-end tests; each begins with a fresh release of two idle pods."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from lab.callers import CallPlan
+from lab.stage import Stage, prepare
+
+
+@pytest.fixture(scope="session")
+def stage() -> Stage:
+    """The cluster with the lab's servers in it; it is left up, `make down` takes it down."""
+    return prepare()
+
+
+@pytest.fixture
+def release(stage: Stage) -> Stage:
+    """The stage with the chart as ``values/local.yaml`` has it, and no pod of an earlier test."""
+    stage.install()
+    stage.settle()
+    return stage
+
+
+@pytest.fixture
+def plan(stage: Stage, request: pytest.FixtureRequest) -> CallPlan:
+    """Open-ended calls to the release's agent, in rooms of the test's own."""
+    endpoints = stage.endpoints
+    room = f"{request.node.name[:40]}-{int(time.time())}"
+    return CallPlan(endpoints.livekit_url, endpoints.api_key, endpoints.api_secret, room=room)

@@ -1,0 +1,68 @@
+"""An outage of the signalling is LiveKit's: it restarts no pod, and makes none ready that could take no call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lab.callers import CallFleet, CallPlan, Summary
+from lab.stage import Stage
+
+pytestmark = pytest.mark.cluster
+
+OUTAGE_SECONDS = 180
+
+
+@contextmanager
+def _livekit_gone(stage: Stage) -> Iterator[None]:
+    lab = stage.kubectl.in_namespace("lab")
+    lab.run("scale", "deployment/livekit", "--replicas=0")
+    lab.run("wait", "--for=delete", "pod", "-l", "app=livekit", "--timeout=60s")
+    try:
+        yield
+    finally:
+        lab.run("scale", "deployment/livekit", "--replicas=1")
+        lab.run("rollout", "status", "deployment/livekit", "--timeout=60s")
+
+
+def _ready(pod: dict[str, Any]) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def _restarts(stage: Stage) -> int:
+    return sum(s["restartCount"] for pod in stage.workers() for s in pod["status"].get("containerStatuses", []))
+
+
+async def test_three_minutes_without_livekit_restart_no_pod(release: Stage, plan: CallPlan) -> None:
+    kept, replaced = sorted(release.worker_names())
+    with _livekit_gone(release):
+        began = time.monotonic()
+        release.kubectl.run("delete", "pod", replaced, "--timeout=60s")
+        while time.monotonic() - began < OUTAGE_SECONDS:
+            pods = {pod["metadata"]["name"]: pod for pod in release.workers()}
+            assert kept in pods
+            assert _ready(pods[kept]), "a pod that had registered lost its readiness"
+            newcomers = [name for name, pod in pods.items() if name != kept and _ready(pod)]
+            assert not newcomers, "a pod was ready before it had registered"
+            assert _restarts(release) == 0
+            await asyncio.sleep(5)
+    release.kubectl.run("wait", "--for=condition=Ready", "pod", "--all", "--timeout=90s")
+    assert _restarts(release) == 0
+    await _answered_again(plan)
+
+
+async def _answered_again(plan: CallPlan) -> None:
+    """A call is answered as soon as a worker has come back to LiveKit; LiveKit queues none until then."""
+    for attempt in range(6):
+        one = replace(plan, room=f"{plan.room}-{attempt}", questions=1, agent_timeout_s=15.0)
+        async with CallFleet(one, 1) as fleet:
+            reports = await fleet.finish(timeout=60)
+        if Summary.of(reports).ok:
+            return
+    pytest.fail(f"no call was answered after the outage: {reports}")

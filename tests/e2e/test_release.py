@@ -1,0 +1,65 @@
+"""What an operator meets when a release is installed, well or badly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.demo.run import REPORT_FOLDER
+from lab.kubectl import CommandError
+from lab.stage import RELEASE, WORKERS, Stage
+
+pytestmark = pytest.mark.cluster
+
+
+def test_helm_test_finds_everything_in_order(release: Stage) -> None:
+    said = release.kubectl.helm("test", RELEASE, "--logs", "--timeout=180s")
+    assert "Phase:          Succeeded" in said
+
+
+def test_kubectl_top_shows_the_workers(release: Stage) -> None:
+    rows = release.kubectl.run("top", "pods", "--no-headers").splitlines()
+    assert {row.split()[0] for row in rows} >= release.worker_names()
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ("agent.class=florist.shop:Florist", "AGENT_CLASS=florist.shop:Florist"),
+        ("extraEnv[0].name=METRICS_PORT,extraEnv[0].value=many", "METRICS_PORT=many"),
+    ],
+)
+def test_a_wrong_setting_ends_the_pod_before_any_call(release: Stage, setting: str, shown: str) -> None:
+    kept = release.worker_names()
+    with pytest.raises(CommandError):
+        release.install("--set", setting, wait=20)
+    pods = release.kubectl.items("pods", "-l", WORKERS)
+    assert kept <= {pod["metadata"]["name"] for pod in pods}, "the old pods left before there were good ones"
+    new = [pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"] not in kept]
+    logs = "".join(release.kubectl.run("logs", pod) for pod in new)
+    assert shown in logs
+    assert "Fix:" in logs
+
+
+def test_a_missing_secret_is_named(release: Stage) -> None:
+    with pytest.raises(CommandError):
+        release.install("--set", "livekit.existingSecret.name=not-there", wait=20)
+    waiting = [
+        status["state"].get("waiting", {}).get("message", "")
+        for pod in release.workers()
+        for status in pod["status"].get("containerStatuses", [])
+    ]
+    assert any('secret "not-there" not found' in message for message in waiting)
+
+
+@pytest.mark.parametrize("arguments", [["--disruption", "kill"], ["--no-drain"]])
+def test_the_demo_tells_when_calls_are_lost(stage: Stage, arguments: list[str]) -> None:
+    demo = [str(Path(sys.executable).with_name("lab")), "demo", "--calls", "2", *arguments]
+    done = subprocess.run(demo, capture_output=True, text=True, timeout=600)
+    report = json.loads((REPORT_FOLDER / "report.json").read_text())
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert report["summary"]["lost_calls"] == 2, done.stdout

@@ -1,0 +1,79 @@
+"""Files that are made from others: ``make generate`` writes them, a test says when they drift."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lab.paths import CHART, ROOT, VALUES, tool
+from voice_agent.settings import markdown_table
+
+GOLDENS = ROOT / "tests" / "chart" / "goldens"
+IMAGE_README = ROOT / "images" / "agent" / "README.md"
+_TABLE_BEGINS = "<!-- settings: written by `voice-agent settings --write` -->\n"
+_TABLE_ENDS = "<!-- end of settings -->"
+
+
+def values_files() -> dict[str, Path]:
+    """Every set of values that the repository ships, by the name of its golden."""
+    ci = {f"ci-{path.stem.removesuffix('-values')}": path for path in sorted((CHART / "ci").glob("*.yaml"))}
+    return {path.stem: path for path in sorted(VALUES.glob("*.yaml"))} | ci
+
+
+def generators() -> dict[Path, Callable[[], str]]:
+    """Each generated file and what makes its text."""
+    goldens = {GOLDENS / f"{name}.yaml": _golden(path) for name, path in values_files().items()}
+    return {
+        CHART / "values.schema.json": _schema,
+        CHART / "README.md": _chart_readme,
+        IMAGE_README: _image_readme,
+        **goldens,
+    }
+
+
+def generate() -> None:
+    """Write every generated file, and remove goldens that nothing makes any more."""
+    made = generators()
+    for path, make in made.items():
+        text = make()
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(f"generate: wrote {path.relative_to(ROOT)}")
+    for stale in set(GOLDENS.glob("*.yaml")) - made.keys():
+        stale.unlink()
+        print(f"generate: removed {stale.relative_to(ROOT)}")
+
+
+def _output(*command: str | Path) -> str:
+    done = subprocess.run(command, cwd=CHART, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"generate: {command[0]} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def _schema() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "schema.json"
+        _output(tool("helm-values-schema-json"), "--output", output)
+        return output.read_text()
+
+
+def _chart_readme() -> str:
+    return _output(tool("helm-docs"), "--dry-run", "--sort-values-order=file", "--log-level=error").rstrip() + "\n"
+
+
+def _image_readme() -> str:
+    before, _, rest = IMAGE_README.read_text().partition(_TABLE_BEGINS)
+    _, end, after = rest.partition(_TABLE_ENDS)
+    return f"{before}{_TABLE_BEGINS}{markdown_table()}{end}{after}"
+
+
+def _golden(values: Path) -> Callable[[], str]:
+    def make() -> str:
+        return _output(tool("helm"), "template", "demo", CHART, "--namespace", "voice-agent", "--values", values)
+
+    return make
