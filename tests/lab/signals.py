@@ -1,8 +1,8 @@
 """Frames of tones: what callers and the simulated Gemini say, so that either can prove by listening what it heard.
 
 A frame is a preamble of three tones and nine nibbles: kind, call (2), question (2), turns (2), CRC-8 (2). Each nibble
-is sent as a step from the tone before, on a ring of 17 tones, so that two neighbouring tones always differ and a decoder
-need not count time: a jitter buffer that stretches, cuts or interrupts the audio does not harm the frame.
+is sent as a step from the tone before, on a ring of 17 tones, so that two neighbouring tones always differ and a
+decoder need not count time: a jitter buffer that stretches, cuts or interrupts the audio does not harm the frame.
 The tones lie between 600 and 3400 Hz, where Opus and every resampler keep them, and far enough apart for a window of
 30 ms to tell them from one another at any sample rate.
 """
