@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart.helm import CHART, MINIMAL, VALUES_FILES, RenderError, objects, render
+from chart.helm import MINIMAL, VALUES_FILES, RenderError, objects, render
+from lab.paths import CHART
 from voice_agent.worker.drain import SHUTDOWN_SECONDS
 
 

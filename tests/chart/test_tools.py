@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from chart.helm import CHART, NAMESPACE, VALUES_FILES, render
+from chart.helm import NAMESPACE, VALUES_FILES, render
 from lab.kubectl import Kubectl
-from lab.paths import BIN, ROOT, tool
+from lab.paths import BIN, CHART, ROOT, tool
 from lab.stage import Stage
 
 
