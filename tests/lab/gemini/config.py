@@ -1,30 +1,36 @@
-"""How a simulated session behaves, and how it fails."""
+"""How a simulated session behaves when nothing goes wrong; what goes wrong is in ``faults``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 
 @dataclass
 class Behaviour:
-    """The clocks and sizes of a session; all times in seconds.
+    """The clocks, sizes and choices of a session; all times in seconds.
 
-    The defaults of set-up, endpointing and latency are those of the hand-over spike; the limits are Google's: a
-    connection lasts about ten minutes and is announced about a minute before, an audio session without context-window
-    compression fifteen minutes, a resumption handle two hours on the Developer API.
+    The defaults of set-up, endpointing, latency and answer are those of the project's first measurements, not of
+    Gemini. The limits are Google's (its page on session management): a connection lasts about ten minutes and is
+    announced about a minute before, an audio session without context-window compression fifteen minutes, the context
+    window holds 128,000 tokens, a handle is good for two hours.
 
     Attributes:
         setup_s: from the set-up message to ``setupComplete``.
-        endpointing_s: silence that ends an utterance, measured in audio time.
-        latency_s: from the end of an utterance to the first audio.
+        endpointing_s: silence that ends an utterance, in audio time, unless the client sets ``silenceDurationMs``.
+        latency_s: from the end of an utterance, or a function's response, to the first audio.
         answer_s: length of an ordinary answer.
         long_answer_s: length of the answer to an ``ASK_LONG`` utterance.
         pace: how many times faster than it plays an answer is sent.
         connection_limit_s: how long a connection may last.
         goaway_lead_s: how long before the limit ``goAway`` is sent.
+        limit_code: the close code at the limit.
         session_limit_s: how long a conversation without context-window compression may last.
-        handle_ttl_s: how long a resumption handle is good for.
+        context_tokens: how many tokens a conversation without compression may hold; over that, close 1007.
+        handle_ttl_s: how long a resumption handle is good for after it was given out.
+        refused_handle_code: the close code for a handle that is unknown, expired or in use.
+        exclusive_handles: whether a handle is refused while a connection of its conversation is still open; else the
+            new connection gets a copy of the conversation.
     """
 
     setup_s: float = 0.15
@@ -35,60 +41,31 @@ class Behaviour:
     pace: float = 4.0
     connection_limit_s: float = 600.0
     goaway_lead_s: float = 60.0
+    limit_code: int = 1011
     session_limit_s: float = 900.0
+    context_tokens: int = 128_000
     handle_ttl_s: float = 7200.0
+    refused_handle_code: int = 1008
+    exclusive_handles: bool = False
 
     def update(self, values: dict[str, Any]) -> None:
-        """Set some of the attributes.
+        """Set some of the attributes; all of them or, if one is wrong, none.
 
         Raises:
-            ValueError: a name is unknown or a value is not a positive number.
+            ValueError: a name is unknown or a value is not of its kind.
         """
-        known = {field.name for field in fields(self)}
+        kinds: dict[str, type] = {field.name: type(getattr(self, field.name)) for field in fields(self)}
+        accepted: dict[str, Any] = {}
         for name, value in values.items():
-            if name not in known:
-                raise ValueError(f"behaviour {name!r} is unknown: use one of {', '.join(sorted(known))}")
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-                raise ValueError(f"behaviour {name} is {value!r}: a number of seconds (or a factor) is expected")
-        for name, value in values.items():
-            setattr(self, name, float(value))
-
-
-@dataclass
-class Fault:
-    """One failure, done to the first sessions that match.
-
-    Attributes:
-        action: ``close`` the connection with ``code``; ``stall``: never say anything again; ``slow``: add ``delay_s``
-            to the latency; ``goaway``: announce the end in ``delay_s`` and close then; ``refuse_handle``: treat the
-            handle as expired.
-        when: at ``setup``, when a user's turn has ended (``turn``), or in the middle of an answer (``answer``).
-            ``refuse_handle`` is always done at set-up.
-        call: only the conversation of this call (its number is known from its first utterance on).
-        turn: only when the conversation has this many user turns.
-        code: close code; Gemini closes with 1007 (invalid argument), 1008 (policy), 1011 (internal error).
-        delay_s: seconds, for ``slow`` and ``goaway``.
-        times: how often it is done before it is spent.
-    """
-
-    action: Literal["close", "stall", "slow", "goaway", "refuse_handle"]
-    when: Literal["setup", "turn", "answer"] = "turn"
-    call: int | None = None
-    turn: int | None = None
-    code: int = 1011
-    delay_s: float = 1.0
-    times: int = 1
-
-    def __post_init__(self) -> None:
-        if self.action not in ("close", "stall", "slow", "goaway", "refuse_handle"):
-            raise ValueError(f"fault action {self.action!r} is unknown")
-        if self.when not in ("setup", "turn", "answer"):
-            raise ValueError(f"fault when={self.when!r} is unknown: use setup, turn or answer")
-
-    def take(self, when: str, call: int | None, turn: int) -> bool:
-        """Whether the fault is done now; counts it down if so."""
-        due = self.times > 0 and self.when == when
-        due = due and (self.call is None or self.call == call) and (self.turn is None or self.turn == turn)
-        if due:
-            self.times -= 1
-        return due
+            if name not in kinds:
+                raise ValueError(f"behaviour {name!r} is unknown: use one of {', '.join(sorted(kinds))}")
+            if kinds[name] is bool:
+                if not isinstance(value, bool):
+                    raise ValueError(f"behaviour {name} is {value!r}: use true or false")
+            elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise ValueError(f"behaviour {name} is {value!r}: use a number that is not negative")
+            accepted[name] = kinds[name](value)
+        if accepted.get("pace", self.pace) <= 0:
+            raise ValueError("behaviour pace is 0: use a factor above 0, 1 for real time")
+        for name, value in accepted.items():
+            setattr(self, name, value)

@@ -4,43 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import ssl
 import tempfile
-import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from lab.gemini.admin import admin_api
 from lab.gemini.certificates import write_certificate
-from lab.gemini.config import Behaviour, Fault
-from lab.gemini.conversation import Conversations
-from lab.gemini.session import Session
+from lab.gemini.config import Behaviour
+from lab.gemini.conversation import Conversation, Conversations
+from lab.gemini.faults import Fault
+from lab.gemini.session import Record, Session
+from lab.gemini.turns import Turn, TurnLog
 
-_logger = logging.getLogger(__name__)
 # google.genai.live: the Developer API's path and Vertex AI's, each with the API version in it.
 _PATHS = (
     "/ws/google.ai.generativelanguage.",
     "/ws/google.cloud.aiplatform.",
 )
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One user turn as the model took it: the ground truth that callers' reports are held against."""
-
-    time: float
-    connection: int
-    conversation: str
-    call: int
-    question: int
-    turns: int
+# A client may send a long history, or images, in one message.
+_LONGEST_MESSAGE = 16 * 2**20
 
 
 class Simulator:
@@ -50,62 +38,58 @@ class Simulator:
         behaviour: what new sessions behave like.
         next_behaviours: taken, one each, by the next sessions instead.
         faults: done to the sessions that they match.
-        sessions: every session there was, in order.
-        turns: every user turn there was, in order.
+        sessions: a record of every connection there was, in order.
+        open: the connections that are open, by number.
+        log: every user turn there was, in order.
+        conversations: what handles bring back.
+        url: ``https://`` address for google-genai's ``base_url``.
+        admin_url: ``http://`` address of the admin API.
+        certificate: what a client must trust.
     """
 
     def __init__(self, behaviour: Behaviour | None = None) -> None:
         self.behaviour = behaviour or Behaviour()
         self.next_behaviours: list[Behaviour] = []
         self.faults: list[Fault] = []
+        self.sessions: list[Record] = []
+        self.open: dict[int, Session] = {}
+        self.log = TurnLog()
         self.conversations = Conversations()
-        self.sessions: list[Session] = []
-        self.turns: list[Turn] = []
         self.url = ""
         self.admin_url = ""
         self.certificate = Path()
         self._numbers = itertools.count(1)
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._changed = asyncio.Condition()
 
-    def next_number(self) -> int:
-        """A number that no other connection or function call has."""
-        return next(self._numbers)
-
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run something beside the connections and keep hold of it."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def report_failure(self, task: asyncio.Task[None]) -> None:
-        """Log what a session's background task died of."""
-        if not task.cancelled() and task.exception():
-            _logger.error("a generation failed", exc_info=task.exception())
-
-    def log_turn(self, session: Session, call: int, question: int) -> None:
-        """Record a user turn and wake whoever waits for it."""
-        conversation = session.conversation
-        turn = Turn(time.time(), session.number, conversation.id, call, question, conversation.turns)
-        self.turns.append(turn)
-        self.spawn(self._notify())
+    @property
+    def turns(self) -> list[Turn]:
+        """Every user turn there was, in order."""
+        return self.log.turns
 
     async def wait_for_turns(self, count: int) -> list[Turn]:
         """Wait until there were so many user turns in all."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self.turns) >= count)
-        return self.turns
+        return await self.log.wait_for(count)
 
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def serves(self, conversation: Conversation) -> bool:
+        """Whether a connection of this conversation is open."""
+        return any(session.conversation.id == conversation.id for session in self.open.values())
+
+    async def add_fault(self, fault: Fault) -> None:
+        """Let a fault happen when it is due; one for ``now`` happens before this returns."""
+        self.faults.append(fault)
+        if fault.when == "now":
+            await asyncio.gather(*(session.suffer_now(fault) for session in list(self.open.values())))
 
     async def handle(self, socket: ServerConnection) -> None:
         """Serve one connection."""
         behaviour = self.next_behaviours.pop(0) if self.next_behaviours else replace(self.behaviour)
-        session = Session(self, socket, behaviour, self.next_number())
-        self.sessions.append(session)
-        await session.serve()
+        number = next(self._numbers)
+        session = Session(self, socket, behaviour, number)
+        self.sessions.append(session.record)
+        self.open[number] = session
+        try:
+            await session.serve()
+        finally:
+            del self.open[number]
 
     def check_path(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse what is no BidiGenerateContent path."""
@@ -129,7 +113,13 @@ async def simulator(
 
     google-genai always connects by TLS when it has an API key: without ``certificate`` and ``key`` one is made, to be
     trusted by ``SSL_CERT_FILE`` or by a client's own SSL context.
+
+    Raises:
+        ValueError: only one of ``certificate`` and ``key`` is given.
+        OSError: a port is taken, or the certificate cannot be read.
     """
+    if (certificate is None) != (key is None):
+        raise ValueError("certificate and key belong together: give both, or neither to have them made")
     running = Simulator(behaviour)
     with tempfile.TemporaryDirectory() as folder:
         if certificate is None or key is None:
@@ -144,7 +134,7 @@ async def simulator(
                 port,
                 ssl=tls,
                 process_request=running.check_path,
-                max_size=16 * 2**20,
+                max_size=_LONGEST_MESSAGE,
                 compression=None,
             ) as server,
             admin_api(running, host, admin_port) as admin,

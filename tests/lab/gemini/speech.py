@@ -29,22 +29,29 @@ class Ended:
 
 
 class Listener:
-    """Follows the user's audio. Time is audio time: a client that sends nothing is neither speaking nor silent."""
+    """Follows the user's audio. Time is audio time: a client that sends nothing is neither speaking nor silent.
 
-    def __init__(self, rate: int, endpointing_s: float, automatic: bool = True) -> None:
-        self._rate = rate
-        self._endpointing_s = endpointing_s
+    Attributes:
+        endpointing_s: silence that ends an utterance.
+        onset_s: sound that begins one.
+        speaking: whether the user is in the middle of one.
+    """
+
+    def __init__(self, rate: int, *, automatic: bool = True) -> None:
+        self.rate = rate
+        self.endpointing_s = 0.5
+        self.onset_s = ONSET_S
+        self.speaking = False
         self._automatic = automatic
         self._decoder = Decoder(rate)
         self._frame: Frame | None = None
         self._loud_s = 0.0
         self._quiet_s = 0.0
         self._seconds = 0.0
-        self.speaking = False
 
     def feed(self, pcm: NDArray[np.int16]) -> list[Started | Ended]:
         """Take the next samples; returns what they began or ended."""
-        seconds = pcm.size / self._rate
+        seconds = pcm.size / self.rate
         for heard in self._decoder.feed(pcm):
             self._frame = heard.frame
         if self.speaking:
@@ -54,13 +61,13 @@ class Listener:
         if level(pcm) > THRESHOLD:
             self._loud_s += seconds
             self._quiet_s = 0.0
-            if not self.speaking and self._loud_s >= ONSET_S:
+            if not self.speaking and self._loud_s >= self.onset_s:
                 return [self.start()]
         else:
             self._quiet_s += seconds
             if not self.speaking:
                 self._loud_s = 0.0
-            elif self._quiet_s >= self._endpointing_s:
+            elif self._quiet_s >= self.endpointing_s:
                 return [self.end()]
         return []
 
