@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from voice_agent.settings import SettingsError, markdown_table, missing_for_gemini, parse
-
-README = Path(__file__).parents[1] / "README.md"
+from voice_agent.settings import SettingsError, missing_for_gemini, parse
 
 
 def test_every_problem_is_told_at_once(environment: dict[str, str]) -> None:
@@ -122,7 +118,3 @@ def test_the_developer_api_needs_a_key(environment: dict[str, str]) -> None:
     [problem] = missing_for_gemini(parse(environment)[0])
     assert problem.variable == "GOOGLE_API_KEY"
     assert "GOOGLE_GENAI_USE_VERTEXAI=true" in problem.fix
-
-
-def test_the_readme_has_the_table_of_settings() -> None:
-    assert markdown_table() in README.read_text(), "run: uv run voice-agent settings --write images/agent/README.md"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from google.oauth2.credentials import Credentials
+from opentelemetry.exporter.cloud_trace import CloudTraceSpanExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as OtlpGrpc
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OtlpHttp
 
@@ -25,6 +27,19 @@ def test_the_protocol_chooses_the_exporter(make_settings: MakeSettings, protocol
     made = traces.make_exporter(make_settings(**OTLP, OTEL_EXPORTER_OTLP_PROTOCOL=protocol))
 
     assert isinstance(made, exporter)
+
+
+@pytest.mark.filterwarnings("ignore:CloudTraceSpanExporter:DeprecationWarning")
+def test_cloud_trace_is_reached_with_the_pods_identity(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = Credentials(token="t")  # type: ignore[no-untyped-call]  # noqa: S106 - no token of anything
+    monkeypatch.setattr("google.auth.default", lambda **_: (identity, "project-of-the-identity"))
+
+    made = traces.make_exporter(make_settings(OTEL_TRACES_EXPORTER="gcp", GOOGLE_CLOUD_PROJECT="my-project"))
+
+    assert isinstance(made, CloudTraceSpanExporter)
+    assert made.project_id == "my-project"
 
 
 def test_spans_tell_their_pod(make_settings: MakeSettings) -> None:

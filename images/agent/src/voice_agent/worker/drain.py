@@ -74,7 +74,7 @@ class Report:
 
     def __str__(self) -> str:
         return (
-            f"drained in {self.seconds:.1f} s: {self.finished} calls finished, {self.cut} cut at the deadline, "
+            f"drained in {self.seconds:.1f} s; calls: {self.finished} finished, {self.cut} cut at the deadline, "
             f"{self.failed} failed"
         )
 
@@ -114,7 +114,7 @@ class Drain:
         with tracer.start_as_current_span("drain") as span:
             span.set_attribute("voice_agent.drain.calls", len(server.running()))
             logger.info(
-                "draining: no new calls, %d live ones may go on for %.0f s", len(server.running()), self._timeout
+                "draining: no new calls; live calls: %d, for at most %.0f s", len(server.running()), self._timeout
             )
             await self._until_calls_end(server)
             closed = await self._close(server)
@@ -139,7 +139,9 @@ class Drain:
             return
         calls_end.cancel()
         running = server.running()
-        logger.warning("the drain deadline has come: %d calls are cut", len(running), extra={"jobs": list(running)})
+        logger.warning(
+            "the drain deadline has come; calls that are cut: %d", len(running), extra={"jobs": list(running)}
+        )
         server.cut(running)
 
     async def _close(self, server: DrainableServer) -> bool:

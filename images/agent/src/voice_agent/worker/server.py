@@ -35,7 +35,8 @@ class CallServer(AgentServer):
     """An agent server that takes calls up to its slots, until it drains."""
 
     def __init__(self, settings: Settings, drain: Drain) -> None:
-        # Half the worker's memory at rest would be the weights of a turn detector that Gemini makes needless.
+        # Else livekit-agents loads a turn detector, 244 MB by its own account (ipc/_preload.py), that Gemini makes
+        # needless.
         os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
         super().__init__(
             ws_url=settings.livekit_url,
