@@ -12,6 +12,7 @@ from lab.cluster import Cluster, get_cluster
 from lab.images import build
 from lab.kubectl import Kubectl
 from lab.paths import VALUES
+from lab.real_services import RealServices
 from lab.services import Endpoints, deploy
 
 RELEASE = "demo"
@@ -37,12 +38,14 @@ class Stage:
         kubectl: kubectl and helm in the product's namespace.
         endpoints: where callers reach LiveKit and the simulator.
         helm_args: what every install or upgrade of this stage is given besides the values file.
+        real_gemini: whether the model is Google's, which answers in words.
     """
 
     cluster: Cluster
     kubectl: Kubectl
     endpoints: Endpoints
     helm_args: list[str] = field(default_factory=list)
+    real_gemini: bool = False
 
     def install(self, *args: str, wait: float = 300) -> None:
         """Install or upgrade the release with ``values/local.yaml`` and wait until its pods are ready."""
@@ -82,8 +85,12 @@ class Stage:
             self.kubectl.run("wait", "--for=delete", f"pod/{pod}", f"--timeout={int(timeout)}s", timeout=timeout + 30)
 
 
-def prepare() -> Stage:
-    """Bring up the cluster, build and load the images, start the servers; cheap when all is there already."""
+def prepare(real: RealServices | None = None) -> Stage:
+    """Bring up the cluster, build and load the images, start the servers; cheap when all is there already.
+
+    Args:
+        real: services outside of the lab to use instead of its own.
+    """
     cluster = get_cluster()
     with step("cluster"):
         cluster.create()
@@ -92,4 +99,8 @@ def prepare() -> Stage:
             cluster.load_image(archive)
     with step("livekit-server and the Gemini simulator"):
         endpoints = deploy(cluster)
-    return Stage(cluster, Kubectl(cluster.kubeconfig()), endpoints)
+    kubectl = Kubectl(cluster.kubeconfig())
+    if real is None or not real.any:
+        return Stage(cluster, kubectl, endpoints)
+    cluster.allow_egress()
+    return Stage(cluster, kubectl, real.endpoints(endpoints), real.helm_args(kubectl), bool(real.gemini))

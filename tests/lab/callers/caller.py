@@ -10,6 +10,7 @@ from typing import Any
 from livekit import api, rtc
 
 from lab import signals
+from lab.callers import speech
 from lab.callers.events import (
     AgentJoined,
     AgentLeft,
@@ -145,10 +146,27 @@ class Caller:
         self._question += 1
         self._answer.clear()
         kind = self._plan.kind_of(self._question)
-        frame = Frame(kind, self._plan.call, self._question % 256)
-        spoken = await microphone.say(signals.encode(frame, RATE))
+        if self._plan.spoken:
+            pcm = await asyncio.to_thread(speech.speak, self._question, RATE)
+        else:
+            pcm = signals.encode(Frame(kind, self._plan.call, self._question % 256), RATE)
+        spoken = await microphone.say(pcm)
         self._emit(Asked(spoken.start, spoken.end, self._question, int(kind)))
+        if self._plan.spoken:
+            self._spawn(self._await_words(self._question))
         return kind
+
+    async def _await_words(self, question: int) -> None:
+        """Take the first sound of an agent for the answer to the question, as long as it is open."""
+        while self._question == question and not self._answer.is_set():
+            for listener in self._listeners.values():
+                if listener.sounding:
+                    now = time.time()
+                    answer = int(Kind.ANSWER)
+                    number = question % 256
+                    self._emit(Heard(now, now, listener.agent, answer, self._plan.call, number, speech.UNKNOWN_TURNS))
+                    return
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _hear_out(self) -> None:
         """Wait until the agents have been silent for a while."""
@@ -214,9 +232,12 @@ class Caller:
     def _close_listener(self, sid: str) -> None:
         listener = self._listeners.pop(sid, None)
         if listener:
-            task = asyncio.create_task(listener.close())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(listener.close())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _on_disconnected(self, reason: Any) -> None:
         if not self._hanging_up:

@@ -98,10 +98,13 @@ class Listener:
 
     Close it on ``track_unsubscribed``: the server gives a departed agent's transceiver to the next agent, and a stream
     left open would hear that one a second time.
+
+    Attributes:
+        agent: the identity of the participant who speaks on the track.
     """
 
     def __init__(self, track: rtc.RemoteTrack, agent: str, emit: Callable[[Event], None]) -> None:
-        self._agent = agent
+        self.agent = agent
         self._track = track.sid
         self._emit = emit
         self._stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=CHUNK_MS)
@@ -133,7 +136,7 @@ class Listener:
                     Heard(
                         self._clock.at(heard.start_s),
                         self._clock.at(heard.end_s),
-                        self._agent,
+                        self.agent,
                         int(frame.kind),
                         frame.call,
                         frame.question,
@@ -143,4 +146,4 @@ class Listener:
 
     def _emit_sounds(self, sounds: list[tuple[float, float]]) -> None:
         for start, end in sounds:
-            self._emit(Sound(start, end, self._agent, self._track))
+            self._emit(Sound(start, end, self.agent, self._track))

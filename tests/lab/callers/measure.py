@@ -32,6 +32,7 @@ from lab.callers.events import (
     Lost,
     Sound,
 )
+from lab.callers.speech import UNKNOWN_TURNS
 from lab.signals import Kind
 
 # Each track has a jitter buffer of its own: edges of two tracks are comparable to within about this much.
@@ -51,7 +52,7 @@ class Turn:
         latency_s: from ``asked_end`` to ``answered``; None if lost.
         answers: how many ANSWER frames were heard for it.
         remembered: user turns that the answer says the conversation holds.
-        memory_kept: whether ``remembered`` is right; None without an answer.
+        memory_kept: whether ``remembered`` is right; None without an answer, or with one in words.
         pod: who answered.
     """
 
@@ -319,6 +320,7 @@ def _turns(reading: _Reading, answers: Sequence[Heard]) -> tuple[Turn, ...]:
             first = found[0]
             # Lost questions may or may not have reached the model: both counts are then right.
             kept = any(first.turns == count % 256 for count in range(answered, number + 1))
+            told = first.turns != UNKNOWN_TURNS
             turn = Turn(
                 asked.question,
                 turn.kind,
@@ -327,8 +329,8 @@ def _turns(reading: _Reading, answers: Sequence[Heard]) -> tuple[Turn, ...]:
                 answered=first.time,
                 latency_s=first.time - asked.end,
                 answers=len(found),
-                remembered=first.turns,
-                memory_kept=kept,
+                remembered=first.turns if told else None,
+                memory_kept=kept if told else None,
                 pod=reading.pod(first.agent),
             )
         turns.append(turn)

@@ -15,7 +15,7 @@ CHUNK_SECONDS = 0.040
 # Audio handed over ahead of time: what a busy processor may be late by before the silence stutters.
 LEAD_SECONDS = 0.2
 # Room for the lead and a whole utterance: once handed over, it plays out however busy this process is.
-QUEUE_MS = 2_000
+QUEUE_MS = 10_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Microphone:
         self._task = asyncio.create_task(self._run())
 
     async def say(self, pcm: NDArray[np.int16]) -> Spoken:
-        """Speak, and return once the last sample was played out; at most a second and a half of audio."""
+        """Speak, and return once the last sample was played out; at most ten seconds of audio."""
         self._spoken = asyncio.get_running_loop().create_future()
         self._utterance = pcm
         spoken = await self._spoken

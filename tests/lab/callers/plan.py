@@ -30,6 +30,7 @@ class CallPlan:
         answer_timeout_s: a question whose answer was not recognised this long after its end is a lost turn.
         agent_timeout_s: how long the caller waits for an agent's audio track before it gives the call up.
         barge_in_after_s: how much of a long answer the caller listens to after the answer was recognised.
+        spoken: ask in words, and take whatever an agent then says for the answer; for the real model.
         give_up_after: so many lost turns in a row make the caller hang up.
     """
 
@@ -48,6 +49,7 @@ class CallPlan:
     agent_timeout_s: float = 30.0
     barge_in_after_s: float = 0.7
     give_up_after: int = 3
+    spoken: bool = False
 
     def __post_init__(self) -> None:
         if not self.kinds or any(kind not in QUESTION_KINDS for kind in self.kinds):

@@ -98,6 +98,9 @@ class Cluster(Protocol):
     def node_address(self, node: str) -> str:
         """The address at which the host reaches a node, its NodePorts included."""
 
+    def allow_egress(self) -> None:
+        """Let pods reach the internet, for a demo with the real services."""
+
     def lose_node(self, node: str) -> None:
         """Make a node vanish without a word, as when a machine loses power."""
 

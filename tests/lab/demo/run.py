@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lab import disruptions
-from lab.callers import CallFleet, CallPlan, CallReport, Summary
+from lab.callers import CallFleet, CallPlan, CallReport, Summary, speech
 from lab.paths import BUILD
+from lab.real_services import RealServices
 from lab.report import Disruption, print_report, write_report
 from lab.stage import Stage, prepare, step
 
@@ -38,7 +39,9 @@ class DemoOptions:
 def run(options: DemoOptions) -> int:
     """Play the demo; returns 0 if every turn of every call was answered, else 1."""
     started = time.monotonic()
-    stage = prepare()
+    stage = prepare(RealServices.of())
+    if stage.real_gemini:
+        speech.install()
     if not options.drain:
         stage.helm_args += NO_DRAIN
     with step("helm install"):
@@ -72,6 +75,7 @@ async def _hold_calls(stage: Stage, options: DemoOptions) -> tuple[list[CallRepo
         api_key=endpoints.api_key,
         api_secret=endpoints.api_secret,
         room=f"demo-{int(time.time())}",
+        spoken=stage.real_gemini,
     )
     happened: list[Disruption] = []
     async with CallFleet(plan, calls=options.calls) as fleet:

@@ -27,7 +27,7 @@ METRICS_RESOLUTION = "10s"
 
 
 def coredns(credentials: Credentials) -> Daemon:
-    """The cluster's name server. It answers for the cluster only: there is no way out of the lab."""
+    """The cluster's name server. It answers for the cluster only, unless pods are let out."""
     corefile = STATE / "Corefile"
     corefile.write_text(
         f""".:{DNS_PORT} {{
@@ -37,10 +37,19 @@ def coredns(credentials: Credentials) -> Daemon:
     kubernetes {DOMAIN} in-addr.arpa {{
         kubeconfig {credentials.kubeconfig("coredns")}
     }}
+    reload 2s 1s
 }}
 """
     )
     return Daemon("coredns", [str(tool("coredns")), f"-conf={corefile}"], cgroups=cgroups.of_daemons("control-plane"))
+
+
+def resolve_outside_names() -> None:
+    """Let pods look up names outside of the cluster, as this machine does; CoreDNS notices the change by itself."""
+    corefile = STATE / "Corefile"
+    text = corefile.read_text()
+    if "forward" not in text:
+        corefile.write_text(text.replace("    errors\n", "    errors\n    forward . /etc/resolv.conf\n"))
 
 
 def metrics_server(credentials: Credentials) -> Daemon:

@@ -140,6 +140,11 @@ class LocalCluster:
         """
         images.load(archive)
 
+    def allow_egress(self) -> None:
+        """Let pods reach, and look up, what this machine can."""
+        network.allow_egress()
+        addons.resolve_outside_names()
+
     def lose_node(self, node: str) -> None:
         """Cut the node's cable, then kill all that runs on it: no connection is closed, nobody is told."""
         lost = layout.node(node)

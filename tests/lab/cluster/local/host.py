@@ -24,6 +24,8 @@ SYSCTLS = (
     "kernel/panic_on_oops",
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
+    # Ours, when pods are let out.
+    "net/ipv4/ip_forward",
 )
 
 # Paths that containerd, its shims, kubelet and libcni use whatever their settings say.

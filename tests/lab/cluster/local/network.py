@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab.cluster.base import ClusterError
 from lab.cluster.local import layout
-from lab.cluster.local.layout import BRIDGE, HOST_ADDRESS, NODE_NETWORK_BITS, NODES, Node
+from lab.cluster.local.layout import BRIDGE, HOST_ADDRESS, NODE_NETWORK_BITS, NODES, POD_NETWORK, Node
 from lab.cluster.local.packages import SEARCH_PATH
 
 NETNS_FOLDER = Path("/run/netns")
@@ -16,6 +16,16 @@ NETNS_FOLDER = Path("/run/netns")
 FORWARD_RULE = (
     "FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-m", "comment", "--comment", "voice-agent lab cluster",
     "-j", "ACCEPT",
+)  # fmt: skip
+
+# Only for a demo with the real services: tests reach nothing but their own nodes.
+EGRESS_RULES = (
+    ("nat", "POSTROUTING", "-s", POD_NETWORK, "!", "-o", BRIDGE, "-m", "comment", "--comment",
+     "voice-agent lab cluster", "-j", "MASQUERADE"),
+    ("filter", "FORWARD", "-i", BRIDGE, "!", "-o", BRIDGE, "-m", "comment", "--comment",
+     "voice-agent lab cluster", "-j", "ACCEPT"),
+    ("filter", "FORWARD", "-o", BRIDGE, "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-m", "comment",
+     "--comment", "voice-agent lab cluster", "-j", "ACCEPT"),
 )  # fmt: skip
 
 
@@ -66,6 +76,18 @@ def _create_node(node: Node) -> None:
     _run("ip", "route", "replace", node.pod_network, "via", node.address)
 
 
+def allow_egress() -> None:
+    """Let pods reach what this machine reaches, under the machine's address.
+
+    Raises:
+        ClusterError: a command failed.
+    """
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    for table, *rule in EGRESS_RULES:
+        if not _run("iptables", "-w", "-t", table, "-C", *rule, check=False):
+            _run("iptables", "-w", "-t", table, "-I", *rule)
+
+
 def cut(node: Node) -> None:
     """Pull the node's cable: nothing it sends leaves it, not even the end of its connections."""
     _run("ip", "link", "set", node.veth, "down")
@@ -88,5 +110,6 @@ def remove() -> None:
             _run("ip", "netns", "delete", node.netns, check=False)
         _run("ip", "link", "delete", node.veth, check=False)
     _run("ip", "link", "delete", layout.BRIDGE, check=False)
-    while _run("iptables", "-w", "-D", *FORWARD_RULE, check=False):
-        pass
+    for table, *rule in (("filter", *FORWARD_RULE), *EGRESS_RULES):
+        while _run("iptables", "-w", "-t", table, "-D", *rule, check=False):
+            pass

@@ -88,6 +88,7 @@ def before() -> Iterator[dict[str, set[str]]]:
 def test_down_leaves_nothing_behind(before: dict[str, set[str]]) -> None:
     cluster = LocalCluster()
     cluster.create()
+    cluster.allow_egress()
     _run_pods(cluster)
     running = traces()
     assert all(running[kind] != before[kind] for kind in ("processes", "mounts", "links", "cgroups", "rules"))
