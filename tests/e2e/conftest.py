@@ -1,4 +1,4 @@
-"""One stage for all end-to-end tests; each begins with a fresh release of two idle pods."""
+"""Each end-to-end test begins with a fresh release of two idle pods."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ import time
 import pytest
 
 from lab.callers import CallPlan
-from lab.stage import Stage, prepare
-
-
-@pytest.fixture(scope="session")
-def stage() -> Stage:
-    """The cluster with the lab's servers in it; it is left up, `make down` takes it down."""
-    return prepare()
+from lab.stage import Stage
 
 
 @pytest.fixture

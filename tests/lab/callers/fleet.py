@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -172,9 +171,6 @@ class CallFleet:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LINE_LIMIT,
-            # numpy's matrix library starts threads that spin between the decoder's small products: three quarters of
-            # a caller's processor time, measured with OpenBLAS 0.3 on two cores.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
         call = _Call(plan, process)
         self._calls.append(call)
