@@ -22,6 +22,8 @@ class Behaviour:
         answer_s: length of an ordinary answer.
         long_answer_s: length of the answer to an ``ASK_LONG`` utterance.
         pace: how many times faster than it plays an answer is sent.
+        playback_pace: how many times faster than in real time the client is thought to play an answer; ``turnComplete``
+            comes when it has.
         connection_limit_s: how long a connection may last.
         goaway_lead_s: how long before the limit ``goAway`` is sent.
         limit_code: the close code at the limit.
@@ -39,6 +41,7 @@ class Behaviour:
     answer_s: float = 1.2
     long_answer_s: float = 8.0
     pace: float = 4.0
+    playback_pace: float = 1.0
     connection_limit_s: float = 600.0
     goaway_lead_s: float = 60.0
     limit_code: int = 1011
@@ -65,7 +68,8 @@ class Behaviour:
             elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                 raise ValueError(f"behaviour {name} is {value!r}: use a number that is not negative")
             accepted[name] = kinds[name](value)
-        if accepted.get("pace", self.pace) <= 0:
-            raise ValueError("behaviour pace is 0: use a factor above 0, 1 for real time")
+        for name in ("pace", "playback_pace"):
+            if accepted.get(name) == 0:
+                raise ValueError(f"behaviour {name} is 0: use a factor above 0, 1 for real time")
         for name, value in accepted.items():
             setattr(self, name, value)

@@ -205,7 +205,8 @@ class Model:
             turn.completed = time.time()
         await session.send({"serverContent": {"generationComplete": True}})
         # google.genai.types.LiveServerContent: turnComplete waits until the client should have played everything.
-        await asyncio.sleep(max(started + pcm.size / wire.OUTPUT_RATE - time.monotonic(), 0))
+        played = started + pcm.size / wire.OUTPUT_RATE / session.behaviour.playback_pace
+        await asyncio.sleep(max(played - time.monotonic(), 0))
         await self._finish(pcm.size / wire.OUTPUT_RATE)
 
     async def _finish(self, seconds: float) -> None:

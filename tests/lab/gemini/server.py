@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from lab.gemini.config import Behaviour
 from lab.gemini.conversation import Conversation, Conversations
 from lab.gemini.faults import Fault
 from lab.gemini.session import Record, Session
-from lab.gemini.turns import Turn, TurnLog
+from lab.gemini.turns import Turn
 
 # google.genai.live: the Developer API's path and Vertex AI's, each with the API version in it.
 _PATHS = (
@@ -40,7 +40,7 @@ class Simulator:
         faults: done to the sessions that they match.
         sessions: a record of every connection there was, in order.
         open: the connections that are open, by number.
-        log: every user turn there was, in order.
+        turns: every user turn there was, in order.
         conversations: what handles bring back.
         url: ``https://`` address for google-genai's ``base_url``.
         admin_url: ``http://`` address of the admin API.
@@ -53,21 +53,33 @@ class Simulator:
         self.faults: list[Fault] = []
         self.sessions: list[Record] = []
         self.open: dict[int, Session] = {}
-        self.log = TurnLog()
+        self.turns: list[Turn] = []
         self.conversations = Conversations()
         self.url = ""
         self.admin_url = ""
         self.certificate = Path()
         self._numbers = itertools.count(1)
+        self._changed = asyncio.Event()
 
-    @property
-    def turns(self) -> list[Turn]:
-        """Every user turn there was, in order."""
-        return self.log.turns
+    def note_change(self) -> None:
+        """Wake whoever waits: a turn or a connection began, or ended."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition on turns or connections holds."""
+        while not condition():
+            await self._changed.wait()
 
     async def wait_for_turns(self, count: int) -> list[Turn]:
         """Wait until there were so many user turns in all."""
-        return await self.log.wait_for(count)
+        await self.wait_until(lambda: len(self.turns) >= count)
+        return self.turns
+
+    async def wait_for_sessions(self, count: int) -> list[Record]:
+        """Wait until so many connections were set up in all."""
+        await self.wait_until(lambda: sum(record.ready is not None for record in self.sessions) >= count)
+        return self.sessions
 
     def serves(self, conversation: Conversation) -> bool:
         """Whether a connection of this conversation is open."""
@@ -90,6 +102,7 @@ class Simulator:
             await session.serve()
         finally:
             del self.open[number]
+            self.note_change()
 
     def check_path(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse what is no BidiGenerateContent path."""

@@ -32,7 +32,22 @@ _LONGEST_REASON = 123
 
 @dataclass
 class Record:
-    """What is known of a connection, also after its end; times are wall-clock seconds."""
+    """What is known of a connection, also after its end; times are wall-clock seconds.
+
+    Attributes:
+        connection: its number, from 1.
+        conversation: the conversation that it serves.
+        call: that conversation's call, once known.
+        turns: the user turns that it remembers.
+        resumed: whether a handle brought it back.
+        compression: whether its context window is compressed.
+        model: the model's resource name.
+        functions: the names of the functions that the client declared.
+        opened: when the client connected.
+        ready: when it was set up.
+        closed: when it ended.
+        close_code: by which code, 1006 if by none.
+    """
 
     connection: int
     conversation: str = ""
@@ -43,6 +58,7 @@ class Record:
     model: str = ""
     functions: list[str] = field(default_factory=list)
     opened: float = field(default_factory=time.time)
+    ready: float | None = None
     closed: float | None = None
     close_code: int | None = None
 
@@ -160,6 +176,7 @@ class Session:
     def _note(self) -> None:
         record, conversation = self.record, self.conversation
         record.conversation, record.call, record.turns = conversation.id, conversation.call, conversation.turns
+        self._simulator.note_change()
 
     async def _begin(self) -> None:
         setup = self.setup = wire.parse_setup(wire.parse(await self._socket.recv()))
@@ -178,6 +195,8 @@ class Session:
         await asyncio.sleep(self.behaviour.setup_s)
         await self.suffer("setup")
         await self.send({"setupComplete": {"sessionId": f"{self.conversation.id}-{record.connection}"}})
+        record.ready = time.time()
+        self._simulator.note_change()
 
     def _refuses(self) -> bool:
         return any(fault.action == "refuse_handle" and self._takes(fault, "setup") for fault in self._simulator.faults)
@@ -256,6 +275,7 @@ class Session:
     def _read(self, role: str, text: str) -> None:
         self.conversation.read(role, text)
         self.conversation.tokens += len(text) // _LETTERS_PER_TOKEN
+        self._note()
 
     def _asked(self) -> Prompt:
         """What a request by text is to be answered with: the open question, if there is one."""
@@ -280,8 +300,8 @@ class Session:
             kind=frame.kind.name if frame else "UNCLEAR",
             turns=conversation.turns,
         )
+        self._simulator.turns.append(turn)
         self._note()
-        self._simulator.log.add(turn)
         if self.setup.input_transcription:
             text = question_text(*question) if question else "(unclear)"
             await self.send({"serverContent": {"inputTranscription": {"text": text}}})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 
@@ -31,23 +30,3 @@ class Turn:
     turns: int
     answered: float | None = None
     completed: float | None = None
-
-
-class TurnLog:
-    """Every user turn there was, in order."""
-
-    def __init__(self) -> None:
-        self.turns: list[Turn] = []
-        self._added = asyncio.Event()
-
-    def add(self, turn: Turn) -> None:
-        """Log a turn and wake whoever waits for it."""
-        self.turns.append(turn)
-        self._added.set()
-        self._added = asyncio.Event()
-
-    async def wait_for(self, count: int) -> list[Turn]:
-        """Wait until there were so many turns in all."""
-        while len(self.turns) < count:
-            await self._added.wait()
-        return self.turns

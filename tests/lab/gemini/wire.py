@@ -55,7 +55,9 @@ def children(message: Message, name: str) -> list[Message]:
     Raises:
         ProtocolError: it holds something else.
     """
-    values = get(message, name) or []
+    values = get(message, name)
+    if values is None:
+        return []
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise ProtocolError(f"Invalid value at '{name}': a list of objects is expected.")
     return values

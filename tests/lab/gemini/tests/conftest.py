@@ -18,7 +18,8 @@ from lab.gemini.tests.client import MODEL, Connect
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
-    quick = Behaviour(setup_s=0.01, endpointing_s=0.2, latency_s=0.02, answer_s=0.8, long_answer_s=3.0, pace=100.0)
+    quick = Behaviour(setup_s=0.01, endpointing_s=0.2, latency_s=0.02, answer_s=0.8, long_answer_s=20.0)
+    quick.update({"pace": 100, "playback_pace": 10})
     async with simulator(quick) as running:
         yield running
 

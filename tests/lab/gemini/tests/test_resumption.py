@@ -17,6 +17,7 @@ from lab.gemini.tests.client import (
     ask,
     closed_by_server,
     handle_after,
+    handle_of,
     messages_until,
     resumable,
     say,
@@ -32,14 +33,13 @@ def resume(handle: str) -> dict[str, Any]:
 
 
 async def test_a_handle_brings_the_conversation_back(sim: Simulator, connect: Connect) -> None:
-    handle = None
+    handle: str | None = None
     for number in range(1, 4):
         async with connect(session_resumption={"handle": handle}) as session:
             await say(session, Frame(Kind.ASK, 3, number))
             messages = await messages_until(session, resumable)
         assert answers(messages) == [Frame(Kind.ANSWER, 3, number, turns=number)]
-        assert messages[-1].session_resumption_update
-        handle = messages[-1].session_resumption_update.new_handle
+        handle = handle_of(messages[-1])
     assert len({record.conversation for record in sim.sessions}) == 1
     assert [record.resumed for record in sim.sessions] == [False, True, True]
 
