@@ -49,7 +49,7 @@ def _locked() -> Iterator[None]:
 def _archive(image: Image) -> Path:
     if image.archive.exists():
         return image.archive
-    say(f"building {image.name} (its log is {IMAGES}/{image.name}-{image.key}.log)")
+    say(f"building {image.name}")
     started = time.monotonic()
     unfinished = image.archive.with_suffix(".part")
     unfinished.unlink(missing_ok=True)

@@ -45,6 +45,7 @@ def provide(builder: Builder) -> str:
     tag = f"localhost/voice-agent:{agent.key}"
     if not builder.has(tag):
         build(builder, tag)
+        builder.forget_others(tag)
     return tag
 
 

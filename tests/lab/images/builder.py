@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,9 @@ IMAGES = BUILD / "images"
 EPOCH = 0
 
 SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+# The old builder, which a client without buildx falls back to, cannot mount secrets.
+DOCKER_PROBES = (("docker", "info"), ("docker", "buildx", "version"))
 
 
 class ImageError(Exception):
@@ -40,25 +42,24 @@ class Builder(Protocol):
     def pull(self, reference: str) -> bool:
         """Whether the image is in the store, fetched from its registry if need be."""
 
-    def load(self, archive: Path) -> None:
-        """Put the image of a docker-archive into the store."""
-
     def has(self, tag: str) -> bool:
         """Whether the store has the image."""
 
     def save(self, tag: str, name: str, archive: Path) -> None:
         """Write a docker-archive in which the image is called ``name``."""
 
+    def forget_others(self, tag: str) -> None:
+        """Remove the images that have the same name with another tag."""
 
-def _run(command: list[str], log: str | None = None) -> str:
-    if log is None:
+
+def _run(command: list[str], output_to: Path | None = None) -> str:
+    if output_to is None:
         done = subprocess.run(command, capture_output=True, text=True)
         output = done.stdout + done.stderr
     else:
-        path = IMAGES / f"{log}.log"
-        with path.open("w") as file:
+        with output_to.open("w") as file:
             done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, text=True)
-        output = f"{''.join(path.read_text().splitlines(keepends=True)[-30:])}(all of it: {path})"
+        output = f"{''.join(output_to.read_text().splitlines(keepends=True)[-30:])}(all of it: {output_to})"
     if done.returncode != 0:
         raise ImageError(f"{command[0]} failed ({done.returncode}):\n{output}")
     return output
@@ -80,8 +81,9 @@ def _arguments(arguments: Mapping[str, str]) -> list[str]:
     return options
 
 
-def _log_name(tag: str) -> str:
-    return tag.rpartition("/")[2].replace(":", "-")
+def log(tag: str) -> Path:
+    """Where the log of an image's last build is."""
+    return IMAGES / f"{tag.rpartition('/')[2].partition(':')[0]}.log"
 
 
 class Docker:
@@ -94,15 +96,11 @@ class Docker:
         options = [] if cached else ["--no-cache"]
         dates = {"SOURCE_DATE_EPOCH": str(EPOCH)}
         command = ["docker", "build", "--progress=plain", f"--tag={tag}", f"--file={dockerfile}", *options]
-        _run([*command, *_arguments({**arguments, **dates}), str(context)], _log_name(tag))
+        _run([*command, *_arguments({**arguments, **dates}), str(context)], log(tag))
 
     def pull(self, reference: str) -> bool:
         """See `Builder.pull`."""
         return self.has(reference) or _succeeds("docker", "pull", "--quiet", reference)
-
-    def load(self, archive: Path) -> None:
-        """See `Builder.load`."""
-        _run(["docker", "load", "--quiet", f"--input={archive}"])
 
     def has(self, tag: str) -> bool:
         """See `Builder.has`."""
@@ -113,16 +111,31 @@ class Docker:
         _run(["docker", "tag", tag, name])
         _run(["docker", "save", f"--output={archive}", name])
 
+    def forget_others(self, tag: str) -> None:
+        """See `Builder.forget_others`."""
+        name = tag.rpartition(":")[0]
+        tags = _run(["docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}", name]).split()
+        for other in set(tags) - {tag}:
+            _run(["docker", "image", "rm", other])
+
 
 class Buildah:
     """Buildah without a daemon: its steps are chroots of this machine, so it needs root and no name spaces."""
 
-    def __init__(self, store: Path = IMAGES / "store") -> None:
+    def __init__(self, store: Path = IMAGES / "store", lower: Path | None = None) -> None:
+        """Images are kept in ``store``; those of the store ``lower`` can be used as well, and are never changed."""
         self._store = store
+        self._lower = lower
+
+    def above(self, store: Path) -> Buildah:
+        """A builder that can use this one's images and keeps what it makes in a store that can be thrown away."""
+        return Buildah(store, self._store)
 
     def _command(self, *args: str) -> list[str]:
-        roots = [f"--root={self._store}", f"--runroot={self._store}.run", "--storage-driver=overlay"]
-        return ["buildah", *roots, *args]
+        options = [f"--root={self._store}", f"--runroot={self._store}.run", "--storage-driver=overlay"]
+        if self._lower:
+            options.append(f"--storage-opt=additionalimagestore={self._lower}")
+        return ["buildah", *options, *args]
 
     def build(
         self, context: Path, dockerfile: Path, tag: str, arguments: Mapping[str, str], *, cached: bool = True
@@ -132,15 +145,11 @@ class Buildah:
         if not cached:
             options.append("--no-cache")
         command = self._command("build", *options, f"--tag={tag}", f"--file={dockerfile}")
-        _run([*command, *_arguments(arguments), str(context)], _log_name(tag))
+        _run([*command, *_arguments(arguments), str(context)], log(tag))
 
     def pull(self, reference: str) -> bool:
         """See `Builder.pull`."""
         return self.has(reference) or _succeeds(*self._command("pull", "--quiet", "--retry=1", reference))
-
-    def load(self, archive: Path) -> None:
-        """See `Builder.load`."""
-        _run(self._command("pull", "--quiet", f"docker-archive:{archive}"))
 
     def has(self, tag: str) -> bool:
         """See `Builder.has`."""
@@ -150,20 +159,29 @@ class Buildah:
         """See `Builder.save`."""
         _run(self._command("push", "--quiet", tag, f"docker-archive:{archive}:{name}"))
 
+    def forget_others(self, tag: str) -> None:
+        """See `Builder.forget_others`."""
+        name = tag.rpartition(":")[0]
+        tags = _run(self._command("images", "--format={{.Name}}:{{.Tag}}", name)).split()
+        for other in set(tags) - {tag}:
+            _run(self._command("rmi", other))
+
 
 def get_builder() -> Builder:
-    """Docker where its daemon answers, else buildah.
+    """Docker where its daemon answers and BuildKit's client is there, else buildah.
 
     Raises:
         ImageError: neither is there and neither can be had.
     """
     IMAGES.mkdir(parents=True, exist_ok=True)
-    if shutil.which("docker") and _succeeds("docker", "info"):
+    wanting = next((probe for probe in DOCKER_PROBES if not _succeeds(*probe)), None)
+    if wanting is None:
         return Docker()
+    reason = f"Docker cannot be used (`{' '.join(wanting)}` fails)"
     if os.geteuid() != 0:
-        raise ImageError("no Docker daemon answers (`docker info`): start it, or run this as root to use buildah")
+        raise ImageError(f"{reason}: mend it, or run this as root to use buildah")
     try:
         packages.ensure({"buildah": "buildah"}, say)
     except packages.MissingPackagesError as error:
-        raise ImageError(f"no Docker daemon answers (`docker info`), and for buildah {error}") from error
+        raise ImageError(f"{reason}, and for buildah {error}") from error
     return Buildah()

@@ -35,4 +35,5 @@ def _make(archive: Path) -> None:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, copy)
         builder.build(Path(folder), DOCKERFILE, tag, {"AGENT_IMAGE": agent.provide(builder)})
+    builder.forget_others(tag)
     builder.save(tag, REFERENCE, archive)

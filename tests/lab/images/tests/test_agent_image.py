@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.images import agent, build
-from lab.images.builder import IMAGES, get_builder
+from lab.images.builder import IMAGES, Buildah, Builder, get_builder
 from lab.images.tests.archive import Archive
 from lab.paths import ROOT
 
@@ -75,27 +77,39 @@ def test_every_module_is_compiled_and_never_compiled_again(files: dict[str, byte
     assert len(sources - compiled.keys()) <= 2, sources - compiled.keys()
 
 
-def test_same_inputs_make_the_same_layers(image: Archive) -> None:
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Room for gigabytes; pytest would keep those of its `tmp_path` for three runs."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=IMAGES) as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def builder(folder: Path) -> Builder:
+    """A builder that leaves nothing behind; Docker cleans up its own cache."""
     builder = get_builder()
-    again = IMAGES / "again.tar"
-    try:
-        agent.build(builder, "localhost/voice-agent:again", cached=False)
-        builder.save("localhost/voice-agent:again", agent.REFERENCE, again)
-        rebuilt = Archive(again)
-    finally:
-        again.unlink(missing_ok=True)
-    assert rebuilt.diff_ids == image.diff_ids
-    assert rebuilt.image_id == image.image_id
+    return builder.above(folder / "store") if isinstance(builder, Buildah) else builder
 
 
-def test_own_agent_is_one_layer_more(image: Archive, tmp_path: Path) -> None:
+def test_same_inputs_make_the_same_layers(image: Archive, builder: Builder, folder: Path) -> None:
+    tag = "localhost/reproduced:test"
+    agent.build(builder, tag, cached=False)
+    builder.save(tag, agent.REFERENCE, folder / "again.tar")
+
+    again = Archive(folder / "again.tar")
+
+    assert again.diff_ids == image.diff_ids
+    assert again.image_id == image.image_id
+
+
+def test_own_agent_is_one_layer_more(image: Archive, builder: Builder, folder: Path) -> None:
     example = ROOT / "examples" / "own-agent"
-    builder = get_builder()
     tag = "localhost/florist:test"
     builder.build(example, example / "Dockerfile", tag, {"AGENT_IMAGE": agent.provide(builder)})
-    builder.save(tag, "docker.io/library/florist:test", tmp_path / "florist.tar")
+    builder.save(tag, "docker.io/library/florist:test", folder / "florist.tar")
 
-    florist = Archive(tmp_path / "florist.tar")
+    florist = Archive(folder / "florist.tar")
 
     assert florist.diff_ids[:-1] == image.diff_ids
     assert [member.name for member, _ in florist.files(-1)] == ["app/florist.py"]

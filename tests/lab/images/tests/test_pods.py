@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import pytest
 from lab.callers import CallFleet, CallPlan
 from lab.cluster import Cluster, get_cluster
 from lab.images import agent, build
-from lab.images.builder import get_builder
+from lab.images.builder import IMAGES, get_builder
 from lab.kubectl import Kubectl
 from lab.paths import ROOT
 from lab.services import Endpoints, deploy
@@ -129,14 +130,21 @@ def test_worker_is_the_first_process_and_may_write_nowhere_but_to_tmp(lab: Lab) 
     }
 
 
-async def test_own_agent_answers_calls_and_uses_its_own_tool(lab: Lab, tmp_path: Path) -> None:
-    example, archive = ROOT / "examples" / "own-agent", tmp_path / "florist.tar"
-    image, builder = "docker.io/library/florist:test", get_builder()
-    builder.build(example, example / "Dockerfile", image, {"AGENT_IMAGE": agent.provide(builder)})
-    builder.save(image, image, archive)
-    lab.cluster.load_image(archive)
+@pytest.fixture
+def florist_image(lab: Lab) -> str:
+    """The example's image, in every node."""
+    example, name, builder = ROOT / "examples" / "own-agent", "localhost/florist:test", get_builder()
+    builder.build(example, example / "Dockerfile", name, {"AGENT_IMAGE": agent.provide(builder)})
+    # pytest would keep half a gigabyte in its `tmp_path` for three runs.
+    with tempfile.TemporaryDirectory(dir=IMAGES) as folder:
+        archive = Path(folder, "florist.tar")
+        builder.save(name, name, archive)
+        lab.cluster.load_image(archive)
+    return name
 
-    florist = pod("image-test-florist", image, AGENT_CLASS="florist:Florist", LOG_LEVEL="DEBUG")
+
+async def test_own_agent_answers_calls_and_uses_its_own_tool(lab: Lab, florist_image: str) -> None:
+    florist = pod("image-test-florist", florist_image, AGENT_CLASS="florist:Florist", LOG_LEVEL="DEBUG")
     with running(lab.kubectl, florist) as name:
         plan = CallPlan(
             url=lab.endpoints.livekit_url,
