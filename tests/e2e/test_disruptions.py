@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from lab import disruptions
-from lab.callers import CallFleet, CallPlan, Summary
+from lab.callers import CallFleet, CallPlan, CallReport, Summary
 from lab.stage import Stage
 
 pytestmark = pytest.mark.cluster
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.cluster
 CALLS = 4
 
 
-def _words(reports: object) -> str:
-    return f"what the callers heard: {reports}"
+def _words(reports: Sequence[CallReport]) -> str:
+    return "; ".join(f"call {report.call}: {', '.join(report.findings) or 'ok'}" for report in reports)
 
 
 async def test_a_rolling_upgrade_loses_no_turn_and_draining_pods_take_no_new_call(

@@ -89,7 +89,8 @@ class Kubectl:
             ("pods", ("get", "pods", "-o", "wide")),
             ("events", ("get", "events", "--sort-by=.lastTimestamp")),
         ):
-            sys.stderr.write(f"--- {title} in {self.namespace}\n{self._attempt(*args)}\n")
+            newest = "\n".join(self._attempt(*args).splitlines()[-lines:])
+            sys.stderr.write(f"--- {title} in {self.namespace}\n{newest}\n")
         for pod in self._attempt("get", "pods", "-o", "name").split():
             sys.stderr.write(f"--- logs of {pod}\n")
             sys.stderr.write(self._attempt("logs", pod, "--all-containers", f"--tail={lines}") + "\n")

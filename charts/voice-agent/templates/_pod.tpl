@@ -105,6 +105,8 @@
 {{- define "voice-agent.container" -}}
 image: {{ include "voice-agent.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
+# The reason of a failed start is then part of the pod's status: `kubectl describe` shows it.
+terminationMessagePolicy: FallbackToLogsOnError
 env:
   {{- include "voice-agent.env" . | nindent 2 }}
 {{- with .Values.extraEnvFrom }}
