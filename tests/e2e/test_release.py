@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,14 @@ def test_helm_test_finds_everything_in_order(release: Stage) -> None:
 
 
 def test_kubectl_top_shows_the_workers(release: Stage) -> None:
-    rows = release.kubectl.run("top", "pods", "--no-headers").splitlines()
-    assert {row.split()[0] for row in rows} >= release.worker_names()
+    # metrics-server has read a new pod within two rounds of 10 s.
+    deadline = time.monotonic() + 60
+    shown: set[str] = set()
+    while not shown >= release.worker_names() and time.monotonic() < deadline:
+        rows = release.kubectl.run("top", "pods", "--no-headers").splitlines()
+        shown = {row.split()[0] for row in rows}
+        time.sleep(1)
+    assert shown >= release.worker_names()
 
 
 @pytest.mark.parametrize(
