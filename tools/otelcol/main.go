@@ -39,6 +39,8 @@ func main() {
 		ConfigProviderSettings: otelcol.ConfigProviderSettings{
 			ResolverSettings: confmap.ResolverSettings{
 				ProviderFactories: []confmap.ProviderFactory{fileprovider.NewFactory()},
+				// Else the command takes "env", whose provider is not among the above, and refuses to start.
+				DefaultScheme: "file",
 			},
 		},
 	})
