@@ -162,9 +162,10 @@ class Buildah:
     def forget_others(self, tag: str) -> None:
         """See `Builder.forget_others`."""
         name = tag.rpartition(":")[0]
-        tags = _run(self._command("images", "--format={{.Name}}:{{.Tag}}", name)).split()
-        for other in set(tags) - {tag}:
-            _run(self._command("rmi", other))
+        tags = _run(self._command("images", "--format={{.Name}}:{{.Tag}}")).split()
+        for other in tags:
+            if other.startswith(f"{name}:") and other != tag:
+                _run(self._command("rmi", other))
 
 
 def get_builder() -> Builder:

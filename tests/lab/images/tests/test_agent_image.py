@@ -103,6 +103,16 @@ def test_same_inputs_make_the_same_layers(image: Archive, builder: Builder, fold
     assert again.image_id == image.image_id
 
 
+def test_replaced_images_are_forgotten_and_no_others(builder: Builder, folder: Path) -> None:
+    dockerfile = folder / "Dockerfile"
+    tags = ["localhost/thing:1", "localhost/thing:2", "localhost/thing-else:1"]
+    for tag in tags:
+        dockerfile.write_text(f"FROM scratch\nLABEL tag={tag}\n")
+        builder.build(folder, dockerfile, tag, {})
+    builder.forget_others("localhost/thing:2")
+    assert [builder.has(tag) for tag in tags] == [False, True, True]
+
+
 def test_own_agent_is_one_layer_more(image: Archive, builder: Builder, folder: Path) -> None:
     example = ROOT / "examples" / "own-agent"
     tag = "localhost/florist:test"
