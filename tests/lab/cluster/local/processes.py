@@ -86,7 +86,9 @@ class Processes:
         except (FileNotFoundError, json.JSONDecodeError):
             return None
         pid = int(record["pid"])
-        return pid if start_time(pid) == record["start_time"] else None
+        started = start_time(pid)
+        # A daemon that ended before it was recorded has no start time, and nor has whoever is gone.
+        return pid if started is not None and started == record["start_time"] else None
 
     def start(self, daemon: Daemon) -> None:
         """Start a daemon in a session of its own; does nothing when it runs."""

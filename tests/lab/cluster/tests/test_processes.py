@@ -46,6 +46,14 @@ def test_starting_twice_starts_once(processes: Processes) -> None:
     assert processes.pid("sleeper") == first
 
 
+def test_a_daemon_that_ended_before_it_was_recorded_does_not_run(tmp_path: Path, processes: Processes) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "sleeper.json").write_text(json.dumps({"pid": gone.pid, "start_time": None}))
+    assert processes.pid("sleeper") is None
+
+
 def test_a_reused_process_id_is_not_taken_for_ours(tmp_path: Path, processes: Processes) -> None:
     stranger = subprocess.Popen(["sleep", "600"])
     try:
