@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.cluster import Cluster, get_cluster
-from lab.images import build
+from lab.images import RECIPES, build
 from lab.kubectl import Kubectl
 from lab.paths import VALUES
 from lab.real_services import RealServices
@@ -100,7 +100,10 @@ def prepare(real: RealServices | None = None) -> Stage:
     with step("livekit-server and the Gemini simulator"):
         endpoints = deploy(cluster)
     kubectl = Kubectl(cluster.kubeconfig())
+    # The image's tag stays the same when it is built anew.
+    arguments = ["--set-string", f"podAnnotations.voice-agent/image={RECIPES['voice-agent']().key}"]
     if real is None or not real.any:
-        return Stage(cluster, kubectl, endpoints)
+        return Stage(cluster, kubectl, endpoints, arguments)
     cluster.allow_egress()
-    return Stage(cluster, kubectl, real.endpoints(endpoints), real.helm_args(kubectl), bool(real.gemini))
+    arguments += real.helm_args(kubectl)
+    return Stage(cluster, kubectl, real.endpoints(endpoints), arguments, bool(real.gemini))
