@@ -13,7 +13,7 @@ from voice_agent.settings import markdown_table
 
 GOLDENS = ROOT / "tests" / "chart" / "goldens"
 IMAGE_README = ROOT / "images" / "agent" / "README.md"
-_TABLE_BEGINS = "<!-- settings: written by `voice-agent settings --write` -->\n"
+_TABLE_BEGINS = "<!-- settings: written by `make generate` -->\n"
 _TABLE_ENDS = "<!-- end of settings -->"
 
 

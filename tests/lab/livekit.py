@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -19,6 +19,7 @@ from lab.paths import tool
 API_KEY = "devkey"
 API_SECRET = "secret-of-a-server-on-loopback-only"  # noqa: S105 - protects nothing
 _START_SECONDS = 30.0
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ def _free_ports() -> tuple[int, int, int]:
         return http, tcp, udp
 
 
+class _PortTakenError(Exception):
+    """Another process took a port between our look and the server's start."""
+
+
 def _wait_until_up(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
@@ -60,23 +65,23 @@ def _wait_until_up(port: int, server: subprocess.Popen[bytes], log: Path) -> Non
         except (URLError, ConnectionError, TimeoutError):
             time.sleep(0.1)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
+    if "address already in use" in tail:
+        raise _PortTakenError(tail)
     raise RuntimeError(
         f"livekit-server did not answer on port {port} in {_START_SECONDS:g} s; the end of its log:\n{tail}"
     )
 
 
-@contextmanager
-def livekit_server(port: int | None = None) -> Iterator[LiveKit]:
-    """Run livekit-server on loopback for as long as the context lasts.
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
-    Args:
-        port: the HTTP port to use instead of a free one, so that a server can come back where it was.
 
-    Raises:
-        FileNotFoundError: the binary was not built yet.
-        RuntimeError: the server did not come up; the message ends with its log.
-    """
-    binary = tool("livekit-server")
+def _start(port: int | None, folder: Path) -> tuple[subprocess.Popen[bytes], LiveKit]:
     http, tcp, udp = _free_ports()
     http = port or http
     config = {
@@ -91,22 +96,43 @@ def livekit_server(port: int | None = None) -> Iterator[LiveKit]:
         },
         "keys": {API_KEY: API_SECRET},
     }
+    path, log = folder / "config.yaml", folder / "server.log"
+    # JSON is YAML.
+    path.write_text(json.dumps(config))
+    with log.open("wb") as output:
+        server = subprocess.Popen([tool("livekit-server"), "--config", path], stdout=output, stderr=subprocess.STDOUT)
+    try:
+        _wait_until_up(http, server, log)
+    except BaseException:
+        _stop(server)
+        raise
+    return server, LiveKit(f"ws://127.0.0.1:{http}", API_KEY, API_SECRET, server.pid, log)
+
+
+def _start_on_free_ports(port: int | None, folder: Path) -> tuple[subprocess.Popen[bytes], LiveKit]:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(_PortTakenError):
+            return _start(port, folder)
+    try:
+        return _start(port, folder)
+    except _PortTakenError as error:
+        raise RuntimeError(f"livekit-server found its ports taken {_ATTEMPTS} times:\n{error}") from None
+
+
+@contextmanager
+def livekit_server(port: int | None = None) -> Iterator[LiveKit]:
+    """Run livekit-server on loopback for as long as the context lasts.
+
+    Args:
+        port: the HTTP port to use instead of a free one, so that a server can come back where it was.
+
+    Raises:
+        FileNotFoundError: the binary was not built yet.
+        RuntimeError: the server did not come up; the message ends with its log.
+    """
     with tempfile.TemporaryDirectory(prefix="livekit-") as folder:
-        path, log = Path(folder, "config.yaml"), Path(folder, "server.log")
-        # JSON is YAML.
-        path.write_text(json.dumps(config))
-        with log.open("wb") as output:
-            server = subprocess.Popen([binary, "--config", path], stdout=output, stderr=subprocess.STDOUT)
+        server, running = _start_on_free_ports(port, Path(folder))
         try:
-            _wait_until_up(http, server, log)
-            yield LiveKit(f"ws://127.0.0.1:{http}", API_KEY, API_SECRET, server.pid, log)
+            yield running
         finally:
-            # The first signal waits for participants to leave, the second does not.
-            server.terminate()
-            time.sleep(0.1)
-            server.terminate()
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            _stop(server)

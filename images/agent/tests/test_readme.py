@@ -14,7 +14,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def test_it_has_the_table_of_settings() -> None:
-    assert markdown_table() in README, "run: uv run voice-agent settings --write images/agent/README.md"
+    assert markdown_table() in README, "run `make generate`"
 
 
 def test_its_sip_dispatch_rule_is_one() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from voice_agent import __version__, check, settings
 from voice_agent.preflight import preflight
@@ -22,15 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("worker", help="serve calls until SIGTERM, then drain")
     commands.add_parser("check", help="tell whether LiveKit, Gemini and the settings are in order")
-    table = commands.add_parser("settings", help="print the table of settings, as Markdown")
-    table.add_argument("--write", type=Path, metavar="FILE", help="put it into FILE instead, between its two marks")
-    parsed = parser.parse_args(arguments)
-    command = parsed.command
+    commands.add_parser("settings", help="print the table of settings, as Markdown")
+    command = parser.parse_args(arguments).command
     if command == "settings":
-        if parsed.write:
-            parsed.write.write_text(_with_table(parsed.write.read_text()))
-        else:
-            sys.stdout.write(settings.markdown_table())
+        sys.stdout.write(settings.markdown_table())
         return ExitCode.OK
     if command == "check":
         return check.main(os.environ)
@@ -39,11 +33,3 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         sys.stderr.write(f"voice-agent cannot start: {error}\n")
         return ExitCode.SETTINGS
-
-
-def _with_table(text: str) -> str:
-    before, mark, rest = text.partition("<!-- settings: written by `voice-agent settings --write` -->\n")
-    _, end, after = rest.partition("<!-- end of settings -->")
-    if not end:
-        raise SystemExit("the file has no two marks <!-- settings … --> and <!-- end of settings --> for the table")
-    return f"{before}{mark}{settings.markdown_table()}{end}{after}"
