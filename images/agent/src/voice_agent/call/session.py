@@ -47,7 +47,10 @@ async def _talk(context: JobContext, caller: rtc.RemoteParticipant) -> None:
 
     @session.on("close")
     def _leave(event: CloseEvent) -> None:
-        logger.info("call over: %s", event.reason.value)
+        if event.error:
+            logger.error("call over: error: %s", event.error.error)
+        else:
+            logger.info("call over: %s", event.reason.value)
         # Else the job, its slot and a drain last until LiveKit closes the room, 20 s after the caller left.
         context.shutdown(reason=event.reason.value)
 
