@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lab.callers.fleet import CallFleet
-from lab.callers.measure import CallReport, Latency, Summary, Turn, measure
+from lab.callers.measure import measure
 from lab.callers.plan import CallPlan
+from lab.callers.results import CallReport, Latency, Summary, Turn
 
 __all__ = ["CallFleet", "CallPlan", "CallReport", "Latency", "Summary", "Turn", "measure"]

@@ -24,10 +24,11 @@ from lab.callers.events import (
     Lost,
     Reconnected,
     Reconnecting,
+    Stalled,
 )
 from lab.callers.listening import Listener
-from lab.callers.microphone import RATE, Microphone
-from lab.callers.plan import CallPlan
+from lab.callers.microphone import LEAD_SECONDS, RATE, Microphone
+from lab.callers.plan import DONE, TOLD_TO_STOP, CallPlan
 from lab.signals import Frame, Kind
 
 POD_ATTRIBUTE = "voice-agent.pod"
@@ -36,6 +37,9 @@ QUIET_SECONDS = 0.6
 # The longest answer that a caller hears out before it goes on.
 LONGEST_ANSWER_SECONDS = 30.0
 _POLL_SECONDS = 0.1
+_WATCH_SECONDS = 0.25
+# What the microphone has handed over ahead of time covers shorter stalls.
+STALL_SECONDS = LEAD_SECONDS
 
 
 def caller_token(plan: CallPlan) -> str:
@@ -75,7 +79,7 @@ class Caller:
     async def run(self) -> None:
         """Hold the call; the last event is Finished."""
         self._listen_to_room()
-        reason = "not connected"
+        reason = "cancelled"
         try:
             await self._room.connect(self._plan.url, caller_token(self._plan))
             self._emit(Joined(time.time()))
@@ -84,12 +88,23 @@ class Caller:
             reason = await self._until_gone(self._converse())
         except rtc.ConnectError as error:
             reason = f"cannot connect to {self._plan.url}: {error}"
+        except Exception as error:
+            reason = f"the caller failed: {type(error).__name__}: {error}"
+            raise
         finally:
             self._hanging_up = True
             for listener in list(self._listeners.values()):
                 await listener.close()
             await self._room.disconnect()
             self._emit(Finished(time.time(), reason))
+
+    async def _watch_itself(self) -> None:
+        while True:
+            due = time.time() + _WATCH_SECONDS
+            await asyncio.sleep(_WATCH_SECONDS)
+            now = time.time()
+            if now - due > STALL_SECONDS:
+                self._emit(Stalled(due, now))
 
     async def _until_gone(self, conversation: Coroutine[Any, Any, str]) -> str:
         talking = asyncio.create_task(conversation)
@@ -104,6 +119,7 @@ class Caller:
 
     async def _converse(self) -> str:
         microphone = Microphone()
+        watch = asyncio.create_task(self._watch_itself())
         try:
             track = rtc.LocalAudioTrack.create_audio_track("microphone", microphone.source)
             options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
@@ -114,6 +130,7 @@ class Caller:
                 return "no agent"
             return await self._ask_all(microphone)
         finally:
+            watch.cancel()
             await microphone.close()
 
     async def _ask_all(self, microphone: Microphone) -> str:
@@ -123,7 +140,7 @@ class Caller:
         await self._hear_out()
         while not self._stop.is_set():
             if self._question == self._plan.questions:
-                return "done"
+                return DONE
             kind = await self._ask(microphone)
             try:
                 await asyncio.wait_for(self._answer.wait(), self._plan.answer_timeout_s)
@@ -140,7 +157,7 @@ class Caller:
                     continue
             await self._hear_out()
             await self._pause(pauses.next())
-        return "told to stop"
+        return TOLD_TO_STOP
 
     async def _ask(self, microphone: Microphone) -> Kind:
         self._question += 1

@@ -116,8 +116,16 @@ class Disconnected(Event):
 
 
 @dataclass(frozen=True)
+class Stalled(Event):
+    """The caller's own process got no processor from ``time`` to ``end``; its clocks are worth less for a while."""
+
+    type = "stalled"
+    end: float
+
+
+@dataclass(frozen=True)
 class Finished(Event):
-    """The caller hung up: ``reason`` is done, told to stop, no agent, given up or disconnected."""
+    """The caller hung up: ``reason`` is done, told to stop, no agent, given up, disconnected or an error."""
 
     type = "finished"
     reason: str
@@ -137,6 +145,7 @@ _TYPES: dict[str, type[Event]] = {
         Reconnecting,
         Reconnected,
         Disconnected,
+        Stalled,
         Finished,
     )
 }

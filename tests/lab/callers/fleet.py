@@ -12,48 +12,75 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from lab.callers.events import Event, Finished, Heard, Lost, parse
-from lab.callers.measure import CallReport, measure
+from lab.callers.events import Asked, Event, Finished, Heard, Lost, parse
+from lab.callers.measure import measure
 from lab.callers.plan import CallPlan
+from lab.callers.results import CallReport
 from lab.signals import Kind
 
 _LINE_LIMIT = 16 * 1024 * 1024
 _HANG_UP_SECONDS = 10.0
 
 
+class TurnCount:
+    """How far a call has come, told by its events.
+
+    Attributes:
+        answered: the questions answered in time, by number.
+        lost: the questions not answered in time.
+    """
+
+    def __init__(self, call: int) -> None:
+        self.answered: set[int] = set()
+        self.lost: set[int] = set()
+        self._call = call
+        self._latest = 0
+
+    @property
+    def ended(self) -> int:
+        """Turns that came to an end, well or not."""
+        return len(self.answered) + len(self.lost)
+
+    def take(self, event: Event) -> None:
+        """Count an event."""
+        match event:
+            case Asked():
+                self._latest = event.question
+            case Heard() if event.kind == Kind.ANSWER and event.call == self._call:
+                question = self._number(event.question)
+                if question not in self.lost:
+                    self.answered.add(question)
+            case Lost():
+                self.lost.add(event.question)
+            case _:
+                pass
+
+    def _number(self, byte: int) -> int:
+        """The question nearest the latest one whose number ends in this byte, which is all that a frame carries."""
+        return self._latest + (byte - self._latest + 128) % 256 - 128
+
+
 @dataclass
 class _Call:
     plan: CallPlan
     process: asyncio.subprocess.Process
+    count: TurnCount
     events: list[Event] = field(default_factory=list)
     complaints: deque[str] = field(default_factory=lambda: deque(maxlen=20))
-    answered: set[int] = field(default_factory=set)
-    lost: int = 0
     finished: bool = False
-
-    @property
-    def turns(self) -> int:
-        """Turns that came to an end, well or not."""
-        return len(self.answered) + self.lost
 
     def take(self, event: Event) -> None:
         """Note an event that the process wrote."""
         self.events.append(event)
-        match event:
-            case Heard() if event.kind == Kind.ANSWER and event.call == self.plan.call:
-                self.answered.add(event.question)
-            case Lost():
-                self.lost += 1
-            case Finished():
-                self.finished = True
-            case _:
-                pass
+        self.count.take(event)
+        self.finished = self.finished or isinstance(event, Finished)
 
     def state(self) -> str:
         """The call in a line, for error messages."""
         last = self.events[-1].to_json() if self.events else "it wrote no event"
         errors = "; stderr: " + " | ".join(self.complaints) if self.complaints else ""
-        return f"call {self.plan.call}: {len(self.answered)} answered, {self.lost} lost; last: {last}{errors}"
+        turns = f"{len(self.count.answered)} answered, {len(self.count.lost)} lost"
+        return f"call {self.plan.call}: {turns}; last: {last}{errors}"
 
 
 class CallFleet:
@@ -118,7 +145,7 @@ class CallFleet:
         Raises:
             TimeoutError: a call has had none, or ended before; the message tells each such call's state.
         """
-        await self._until(lambda call: bool(call.answered), timeout, "have had no answer", dead_is_done=False)
+        await self._until(lambda call: bool(call.count.answered), timeout, "have had no answer", dead_is_done=False)
 
     async def more_answers(self, count: int, timeout: float | None = None) -> None:
         """Wait until every live call has had so many further answers or lost turns.
@@ -126,11 +153,11 @@ class CallFleet:
         Raises:
             TimeoutError: by default after ``count`` times the plan's answer timeout, and a minute.
         """
-        before = {call.plan.call: call.turns for call in self._calls}
+        before = {call.plan.call: call.count.ended for call in self._calls}
         plan = self._plans[0]
         limit = timeout if timeout is not None else count * (plan.answer_timeout_s + plan.pause_s * 2 + 5) + 60
         await self._until(
-            lambda call: call.turns >= before[call.plan.call] + count, limit, "came no further", dead_is_done=True
+            lambda call: call.count.ended >= before[call.plan.call] + count, limit, "came no further", dead_is_done=True
         )
 
     async def finish(self, timeout: float | None = None) -> list[CallReport]:
@@ -150,10 +177,6 @@ class CallFleet:
                 call.process.kill()
                 await call.process.wait()
         await asyncio.wait(self._tasks, timeout=_HANG_UP_SECONDS)
-        return self.reports()
-
-    def reports(self) -> list[CallReport]:
-        """The calls as they are so far."""
         return [measure(call.plan.call, call.events) for call in self._calls]
 
     @property
@@ -172,7 +195,7 @@ class CallFleet:
             stderr=asyncio.subprocess.PIPE,
             limit=_LINE_LIMIT,
         )
-        call = _Call(plan, process)
+        call = _Call(plan, process, TurnCount(plan.call))
         self._calls.append(call)
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise AssertionError("pipes were asked for")

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, replace
 
 from lab.signals import Kind
 
+# How a call ends that its caller ended as planned; every other ending is something that went wrong.
+DONE = "done"
+TOLD_TO_STOP = "told to stop"
 QUESTION_KINDS = (Kind.ASK, Kind.ASK_TOOL, Kind.ASK_LONG)
 
 

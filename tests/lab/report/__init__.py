@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lab.callers.measure import CallReport, Summary
+from lab.callers.results import CallReport, Summary
 from lab.report.disruption import Disruption
 from lab.report.page import page
 from lab.report.terminal import print_report
@@ -30,9 +30,11 @@ def write_report(folder: Path, reports: Sequence[CallReport], disruptions: Seque
                 "findings": report.findings,
                 "asked": report.asked,
                 "answered": report.answered,
+                "lost_turns": report.lost_turns,
                 "answered_twice": report.answered_twice,
                 "memory_kept": report.memory_kept,
                 "pods": report.pods,
+                "agent_changes": report.agent_changes,
                 **asdict(report),
             }
             for report in reports

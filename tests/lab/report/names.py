@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lab.callers.measure import CallReport
+from lab.callers.results import CallReport
 
 
 def pods_of(reports: Sequence[CallReport]) -> list[str]:

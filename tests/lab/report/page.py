@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from html import escape
 from string import Template
 
-from lab.callers.measure import OVERLAP_TOLERANCE_MS, CallReport, Latency, Summary
+from lab.callers.results import OVERLAP_TOLERANCE_MS, CallReport, Latency, Summary
 from lab.report.disruption import Disruption
+from lab.report.terminal import notes_on
 from lab.report.timeline import timeline
 
 _PAGE = Template("""<!doctype html>
@@ -41,6 +42,7 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: 7px 12px; border-top: 1px solid var(--line); }
 th { border-top: 0; color: var(--soft); font-weight: 500; font-size: 13px; }
 .n { text-align: right; font-variant-numeric: tabular-nums; }
+.note { border-left: 3px solid #f9a825; padding-left: 10px; max-width: 90ch; }
 footer { color: var(--soft); font-size: 13px; max-width: 90ch; }
 </style></head><body><main>
 <h1>$title <span class="badge $badge">$verdict</span></h1>
@@ -50,7 +52,7 @@ footer { color: var(--soft); font-size: 13px; max-width: 90ch; }
 <th class="n">max<th class="n">longest silence<th class="n">overlap<th>pods<th>memory<th>verdict</tr></thead><tbody>
 $rows
 </tbody></table></div>
-<footer>Latency: end of the question to first audio of its answer. Silence: nobody speaks while an answer is owed.
+$notes<footer>Latency: end of the question to first audio of its answer. Silence: nobody speaks while an answer is owed.
 Overlap: more than one agent audible at once; up to $tolerance ms is within what can be measured. Memory: every answer
 counts the questions asked so far. Point at a bar to read what it is.</footer>
 </main></body></html>
@@ -67,20 +69,20 @@ def page(reports: Sequence[CallReport], disruptions: Sequence[Disruption], title
         cards="".join(_cards(summary)),
         picture=timeline(reports, disruptions, title),
         rows="\n".join(_row(report) for report in reports),
+        notes="".join(f'<p class="note">{escape(note)}</p>\n' for note in notes_on(summary)),
         tolerance=f"{OVERLAP_TOLERANCE_MS:.0f}",
     )
 
 
 def _cards(summary: Summary) -> list[str]:
     latency = summary.latency
-    worst_overlap = summary.overlap_ms > OVERLAP_TOLERANCE_MS * max(summary.calls, 1)
     return [
         _card(f"{summary.calls - summary.lost_calls} of {summary.calls}", "calls survived", summary.lost_calls > 0),
         _card(f"{summary.answered} of {summary.asked}", "turns answered", summary.lost_turns > 0),
         _card(str(summary.answered_twice), "answered twice", summary.answered_twice > 0),
         _card(f"{latency.p50:.2f} / {latency.p95:.2f} s" if latency else "-", "reply latency p50 / p95", not latency),
         _card(f"{summary.longest_silence_s:.2f} s", "longest silence", False),
-        _card(f"{summary.overlap_ms:.0f} ms", "agents overlapped", worst_overlap),
+        _card(f"{summary.overlap_ms:.0f} ms", "agents overlapped", summary.overlapped > 0),
         _card("kept" if not summary.memory_lost else f"{summary.memory_lost} lost", "memory", summary.memory_lost > 0),
     ]
 

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lab.callers.measure import CallReport, Latency, Summary
+from lab.callers.results import CallReport, Latency, Summary
 from lab.report.names import pods_of, short_names
 
 
@@ -22,13 +22,27 @@ def print_report(reports: Sequence[CallReport], console: Console | None = None) 
 def summary_line(summary: Summary) -> str:
     """The run in one sentence, with rich markup."""
     verdict = "[bold green]OK[/]" if summary.ok else "[bold red]NOT OK[/]"
+    notes = "".join(f"\n[yellow]{note}[/]" for note in notes_on(summary))
     memory = "memory kept" if not summary.memory_lost else f"{summary.memory_lost} with memory lost"
     return (
         f"{verdict}: {summary.calls} calls, {summary.lost_calls} lost; {summary.answered} of {summary.asked} turns "
         f"answered, {summary.lost_turns} lost, {summary.answered_twice} answered twice; {memory}; "
         f"agents overlapped {summary.overlap_ms:.0f} ms; reply latency {_latency(summary.latency)} "
-        f"(p50/p95/max); longest silence {summary.longest_silence_s:.2f} s"
+        f"(p50/p95/max); longest silence {summary.longest_silence_s:.2f} s{notes}"
     )
+
+
+def notes_on(summary: Summary) -> list[str]:
+    """What a reader must know to judge the figures; empty if there is nothing."""
+    notes = []
+    if summary.longest_stall_s:
+        notes.append(
+            f"A caller itself got no processor for up to {summary.longest_stall_s:.1f} s: some latencies and silences "
+            "are longer than the agents made them. Measure again with less load on this machine."
+        )
+    if summary.reconnects:
+        notes.append(f"Callers' own connections to LiveKit broke {summary.reconnects} times.")
+    return notes
 
 
 def _table(reports: Sequence[CallReport]) -> Table:

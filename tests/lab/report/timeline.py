@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from colorsys import hls_to_rgb
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from lab.callers.measure import CallReport, Summary, Turn
+from lab.callers.results import CallReport, Summary, Turn
 from lab.report.disruption import Disruption
 from lab.report.names import pods_of, short_names
 
@@ -76,7 +77,7 @@ def timeline(reports: Sequence[CallReport], disruptions: Sequence[Disruption], t
     width = min(max(_PLOT_WIDTH, seconds * _PIXELS_PER_SECOND), _MAX_PLOT_WIDTH)
     scale = _Scale(start, seconds, width)
     pods = pods_of(reports)
-    colours = {pod: POD_COLOURS[index % len(POD_COLOURS)] for index, pod in enumerate(pods)}
+    colours = {pod: _colour(index) for index, pod in enumerate(pods)}
     tags = _tag_rows(disruptions, scale)
     legend = _legend_places(short_names(pods), width)
     legend_top = _MARGIN + 32
@@ -102,6 +103,15 @@ def timeline(reports: Sequence[CallReport], disruptions: Sequence[Disruption], t
     for index, report in enumerate(reports):
         _draw_call(svg, scale, report, colours, top + index * _ROW)
     return ET.tostring(svg, encoding="unicode")
+
+
+def _colour(index: int) -> str:
+    """The colour of the pod that appeared as number ``index``; no two pods share one."""
+    if index < len(POD_COLOURS):
+        return POD_COLOURS[index]
+    # Steps by the golden angle never meet; from 40 to 330 degrees, so that none is the red of a lost turn.
+    hue, lightness, saturation = 40 + (index * 0.618034 % 1) * 290, 0.5, 0.45
+    return "#" + "".join(f"{round(part * 255):02x}" for part in hls_to_rgb(hue / 360, lightness, saturation))
 
 
 def _sentence(summary: Summary) -> str:

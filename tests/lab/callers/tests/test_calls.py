@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
@@ -123,6 +124,38 @@ async def test_a_server_that_goes_away_loses_the_call() -> None:
         (report,) = await fleet.finish()
 
     assert report.lost
+
+
+async def test_a_caller_that_fails_loses_its_call_and_says_why(server: LiveKit) -> None:
+    no_programs = ("env", "PATH=/nonexistent")
+    async with (
+        agents_in(server, "mute-1", TinyAgent("pod-a")),
+        CallFleet(plan(server, "mute", spoken=True), calls=1, prefix=no_programs) as fleet,
+    ):
+        with pytest.raises(TimeoutError, match="espeak-ng"):
+            await fleet.all_answering()
+        (report,) = await fleet.finish()
+
+    assert report.lost
+    assert "espeak-ng" in report.ending
+
+
+async def test_a_caller_that_got_no_processor_says_so(server: LiveKit) -> None:
+    async with (
+        agents_in(server, "starved-1", TinyAgent("pod-a")),
+        CallFleet(plan(server, "starved"), calls=1) as fleet,
+    ):
+        await fleet.all_answering()
+        process = fleet._calls[0].process
+        process.send_signal(signal.SIGSTOP)
+        # How long the stall is, is what is tested.
+        await asyncio.sleep(1.0)
+        process.send_signal(signal.SIGCONT)
+        await fleet.more_answers(1)
+        (report,) = await fleet.finish()
+
+    assert report.longest_stall_s > 0.5
+    assert not report.lost
 
 
 async def test_an_abandoned_fleet_leaves_no_process(server: LiveKit) -> None:

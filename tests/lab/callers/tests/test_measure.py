@@ -17,10 +17,14 @@ from lab.callers.events import (
     Heard,
     Joined,
     Lost,
+    Reconnecting,
     Sound,
+    Stalled,
     parse,
 )
-from lab.callers.measure import CallReport, Summary, measure
+from lab.callers.fleet import TurnCount
+from lab.callers.measure import measure
+from lab.callers.results import CallReport, Summary
 from lab.signals import Kind
 
 CALL = 3
@@ -142,6 +146,13 @@ def test_a_caller_whose_process_died_lost_its_call() -> None:
     assert "died" in report.findings[0]
 
 
+def test_a_caller_whose_own_code_failed_lost_its_call_however_good_it_was_until_then() -> None:
+    report = call_of(asked(1, 0.0), answer(1, 1.0), ending="the caller failed: OSError()")
+
+    assert report.lost
+    assert "OSError" in report.findings[0]
+
+
 def test_an_answer_heard_twice_is_seen() -> None:
     report = call_of(asked(1, 0.0), answer(1, 1.0), answer(1, 4.0, agent="b"), asked(2, 6.0), answer(2, 7.0))
 
@@ -172,6 +183,41 @@ def test_a_lost_question_may_be_missing_from_memory_and_nothing_else(turns: int,
     )
 
     assert report.turns[2].memory_kept is kept
+
+
+def test_a_broken_connection_a_starved_caller_and_a_change_of_agents_are_told_and_lose_nothing() -> None:
+    report = call_of(
+        asked(1, 0.0),
+        answer(1, 1.0),
+        Reconnecting(3.0),
+        Stalled(4.0, 4.9),
+        asked(2, 5.0),
+        answer(2, 6.0, agent="b"),
+        asked(3, 8.0),
+        answer(3, 9.0, agent="b"),
+    )
+
+    assert report.ok, report.findings
+    assert (report.reconnects, report.agent_changes) == (1, 1)
+    assert report.longest_stall_s == pytest.approx(0.9)
+    assert Summary.of([report, call_of(asked(1, 0.0), answer(1, 1.0))]).longest_stall_s == pytest.approx(0.9)
+
+
+def test_turns_are_counted_beyond_what_a_frame_can_number() -> None:
+    count = TurnCount(CALL)
+    for question in range(1, 301):
+        for event in [asked(question, question * 5.0), *answer(question, question * 5.0 + 1)]:
+            count.take(event)
+
+    assert (len(count.answered), count.ended) == (300, 300)
+
+
+def test_an_answer_that_comes_too_late_is_no_second_turn() -> None:
+    count = TurnCount(CALL)
+    for event in [asked(1, 0.0), Lost(15.7, 1), *answer(1, 16.0), asked(2, 17.0), *answer(2, 18.0)]:
+        count.take(event)
+
+    assert (count.answered, count.lost, count.ended) == ({2}, {1}, 2)
 
 
 def test_an_answer_meant_for_another_call_is_seen() -> None:

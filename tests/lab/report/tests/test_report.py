@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,7 +22,8 @@ from lab.callers.events import (
     Lost,
     Sound,
 )
-from lab.callers.measure import CallReport, measure
+from lab.callers.measure import measure
+from lab.callers.results import CallReport
 from lab.report import Disruption, print_report, write_report
 from lab.signals import Kind
 
@@ -98,6 +100,14 @@ def test_each_pod_has_a_colour_of_its_own(folder: Path) -> None:
     assert len({colour for used in colours.values() for colour in used}) == 4
 
 
+def test_more_pods_than_the_palette_holds_are_still_told_apart(tmp_path: Path) -> None:
+    write_report(tmp_path, [call(number) for number in range(1, 13)], [], "twelve calls")
+    svg = ET.fromstring((tmp_path / "timeline.svg").read_text())  # noqa: S314 - our own file
+    stays = [rect for rect in svg.iter(f"{SVG}rect") if "opacity" in rect.attrib]
+
+    assert len({rect.attrib["fill"] for rect in stays}) == len(stays) == 24
+
+
 def test_bars_stay_inside_the_picture(folder: Path) -> None:
     svg = ET.fromstring((folder / "timeline.svg").read_text())  # noqa: S314 - our own file
     width, height = float(svg.attrib["width"]), float(svg.attrib["height"])
@@ -151,6 +161,27 @@ def test_the_terminal_has_a_line_per_call_and_a_verdict() -> None:
     assert "7/8" in text
     assert "1 lost" in text
     assert "NOT OK: 2 calls, 0 lost; 15 of 16 turns" in text
+
+
+def test_every_form_says_that_a_caller_was_starved_and_none_says_so_without_cause(tmp_path: Path) -> None:
+    for stall, told in ((0.0, False), (0.9, True)):
+        reports = [dataclasses.replace(call(1), longest_stall_s=stall)]
+        console = Console(width=200, record=True, file=None, quiet=False)
+        with console.capture() as captured:
+            print_report(reports, console)
+        page = write_report(tmp_path, reports, [], "starved").read_text()
+
+        assert ("no processor" in captured.get()) is told
+        assert ("no processor" in page) is told
+        assert json.loads((tmp_path / "report.json").read_text())["summary"]["longest_stall_s"] == stall
+
+
+def test_one_call_with_two_agents_at_once_is_marked_among_many_good_ones(tmp_path: Path) -> None:
+    good = [call(number) for number in range(1, 7)]
+    bad = dataclasses.replace(call(7), overlap_ms=200.0)
+
+    assert '<div class="card bad"><b>200 ms</b>' in write_report(tmp_path, [*good, bad], [], "overlap").read_text()
+    assert '<div class="card"><b>0 ms</b>' in write_report(tmp_path, good, [], "no overlap").read_text()
 
 
 def test_a_run_without_calls_still_makes_a_report(tmp_path: Path) -> None:

@@ -1,0 +1,239 @@
+"""What a run's calls came to: turn by turn, call by call, and all together.
+
+``lab.callers.measure`` defines the terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+# Each track has a jitter buffer of its own: edges of two tracks are comparable to within about this much.
+OVERLAP_TOLERANCE_MS = 100.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question and its answer; times are wall-clock seconds.
+
+    Attributes:
+        question: its number, from 1.
+        kind: its kind's name.
+        asked: when the caller began to speak.
+        asked_end: when its last sample was played out.
+        answered: first audio of the answer in time, or None.
+        latency_s: from ``asked_end`` to ``answered``; None if lost.
+        answers: how many ANSWER frames were heard for it.
+        remembered: user turns that the answer says the conversation holds.
+        memory_kept: whether ``remembered`` is right; None without an answer, or with one in words.
+        pod: the pod that answered.
+        agent: the identity of the participant who answered.
+    """
+
+    question: int
+    kind: str
+    asked: float
+    asked_end: float
+    answered: float | None = None
+    latency_s: float | None = None
+    answers: int = 0
+    remembered: int | None = None
+    memory_kept: bool | None = None
+    pod: str = ""
+    agent: str = ""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the caller got no answer in time."""
+        return self.answered is None
+
+
+@dataclass(frozen=True)
+class AgentSound:
+    """An agent was audible from ``start`` to ``end`` (wall-clock seconds)."""
+
+    start: float
+    end: float
+    pod: str
+
+
+@dataclass(frozen=True)
+class AgentStay:
+    """An agent's stay in the room; ``left`` is None if it outlasted the call."""
+
+    agent: str
+    pod: str
+    joined: float
+    left: float | None
+
+
+@dataclass(frozen=True)
+class CallReport:
+    """One call as its caller lived it.
+
+    Attributes:
+        call: its number.
+        started: when the caller was in the room, wall-clock seconds.
+        ended: when the last thing was noticed.
+        turns: every question asked.
+        sounds: when agents were audible.
+        agents: who was in the room, and when.
+        lost: whether the call was lost.
+        ending: why the caller hung up.
+        disconnects: how often the room was taken from the caller.
+        reconnects: how often the caller's connection broke, whether or not it came back.
+        longest_silence_s: the longest unexplained silence.
+        overlap_ms: for how long more than one agent was audible.
+        foreign_answers: answers heard that belong to another call.
+        longest_stall_s: the longest time for which the caller's own process got no processor; what it measured
+            then, latencies above all, is worse than what the agents did.
+    """
+
+    call: int
+    started: float
+    ended: float
+    turns: tuple[Turn, ...]
+    sounds: tuple[AgentSound, ...]
+    agents: tuple[AgentStay, ...]
+    lost: bool
+    ending: str
+    disconnects: int
+    reconnects: int
+    longest_silence_s: float
+    overlap_ms: float
+    foreign_answers: int
+    longest_stall_s: float
+
+    @property
+    def asked(self) -> int:
+        """Questions asked."""
+        return len(self.turns)
+
+    @property
+    def answered(self) -> int:
+        """Questions answered in time."""
+        return sum(not turn.lost for turn in self.turns)
+
+    @property
+    def lost_turns(self) -> int:
+        """Questions not answered in time."""
+        return self.asked - self.answered
+
+    @property
+    def answered_twice(self) -> int:
+        """Answers heard beyond the first of a question."""
+        return sum(max(0, turn.answers - 1) for turn in self.turns)
+
+    @property
+    def memory_kept(self) -> bool:
+        """Whether no answer told of a conversation other than the caller's."""
+        return all(turn.memory_kept is not False for turn in self.turns)
+
+    @property
+    def latencies_s(self) -> list[float]:
+        """Reply latencies of the turns answered, in seconds."""
+        return [turn.latency_s for turn in self.turns if turn.latency_s is not None]
+
+    @property
+    def pods(self) -> list[str]:
+        """The pods that answered, in the order of their first answer."""
+        return list(dict.fromkeys(turn.pod for turn in self.turns if turn.pod))
+
+    @property
+    def agent_changes(self) -> int:
+        """How often an answer came from another agent than the one before it."""
+        return sum(before != after for before, after in pairwise(turn.agent for turn in self.turns if not turn.lost))
+
+    @property
+    def overlapped(self) -> bool:
+        """Whether agents spoke at once for longer than the tracks' edges are uncertain."""
+        return self.overlap_ms > OVERLAP_TOLERANCE_MS
+
+    @property
+    def findings(self) -> list[str]:
+        """What was wrong with the call, in words; empty if it was as it should be."""
+        found = []
+        if self.lost:
+            found.append(f"call lost ({self.ending})")
+        if self.lost_turns:
+            found.append(f"{self.lost_turns} lost")
+        if self.answered_twice:
+            found.append(f"{self.answered_twice} answered twice")
+        if self.overlapped:
+            found.append(f"agents overlapped {self.overlap_ms:.0f} ms")
+        if not self.memory_kept:
+            found.append("memory lost")
+        if self.foreign_answers:
+            found.append(f"{self.foreign_answers} answers of other calls")
+        return found
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.findings
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Reply latency in seconds."""
+
+    p50: float
+    p95: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Latency | None:
+        """Percentiles of the values; None if there are none."""
+        if not values:
+            return None
+        p50, p95 = np.percentile(values, [50, 95])
+        return cls(float(p50), float(p95), max(values))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All calls of a run together."""
+
+    calls: int
+    lost_calls: int
+    asked: int
+    answered: int
+    lost_turns: int
+    answered_twice: int
+    overlap_ms: float
+    overlapped: int
+    memory_lost: int
+    foreign_answers: int
+    disconnects: int
+    reconnects: int
+    agent_changes: int
+    longest_silence_s: float
+    longest_stall_s: float
+    latency: Latency | None
+    ok: bool
+
+    @classmethod
+    def of(cls, reports: Sequence[CallReport]) -> Summary:
+        """Add up the reports; a run without calls is not ok."""
+        return cls(
+            calls=len(reports),
+            lost_calls=sum(report.lost for report in reports),
+            asked=sum(report.asked for report in reports),
+            answered=sum(report.answered for report in reports),
+            lost_turns=sum(report.lost_turns for report in reports),
+            answered_twice=sum(report.answered_twice for report in reports),
+            overlap_ms=sum(report.overlap_ms for report in reports),
+            overlapped=sum(report.overlapped for report in reports),
+            memory_lost=sum(not report.memory_kept for report in reports),
+            foreign_answers=sum(report.foreign_answers for report in reports),
+            disconnects=sum(report.disconnects for report in reports),
+            reconnects=sum(report.reconnects for report in reports),
+            agent_changes=sum(report.agent_changes for report in reports),
+            longest_silence_s=max((report.longest_silence_s for report in reports), default=0.0),
+            longest_stall_s=max((report.longest_stall_s for report in reports), default=0.0),
+            latency=Latency.of([value for report in reports for value in report.latencies_s]),
+            ok=bool(reports) and all(report.ok for report in reports),
+        )
