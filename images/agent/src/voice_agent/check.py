@@ -75,8 +75,10 @@ async def rows(environment: Mapping[str, str]) -> list[Row]:
         else _skipped("gemini", "no key or project to try")
         if wrong & _OF_GEMINI
         else await _tried("gemini", _FIX_GEMINI, lambda: _gemini(settings)),
-        _skipped("traces", "OTEL_TRACES_EXPORTER is none, or its settings are wrong")
-        if settings.traces_exporter is TracesExporter.NONE or wrong & _OF_TRACES
+        _skipped("traces", "OTEL_TRACES_EXPORTER is none")
+        if settings.traces_exporter is TracesExporter.NONE
+        else _skipped("traces", "no receiver to try")
+        if wrong & _OF_TRACES
         else await _tried("traces", _FIX_TRACES, lambda: _traces(settings)),
     ]
 

@@ -96,9 +96,7 @@ class Drain:
         """Begin to drain. Asked again, go on as before: leaving sooner would cut calls."""
         if self.asked:
             left = max(0.0, self._began + self._timeout - time.monotonic())
-            logger.warning(
-                "%s: already draining, calls may go on for %.0f s more; SIGQUIT ends them at once", reason, left
-            )
+            logger.warning("%s: already draining; live calls may go on for %.0f s more", reason, left)
             return
         self._began = time.monotonic()
         self._asked.set()
