@@ -47,6 +47,7 @@ class Record:
         ready: when it was set up.
         closed: when it ended.
         close_code: by which code, 1006 if by none.
+        closed_by_client: whether the client closed it; google-genai does so with 1011 when it is cancelled.
     """
 
     connection: int
@@ -61,6 +62,7 @@ class Record:
     ready: float | None = None
     closed: float | None = None
     close_code: int | None = None
+    closed_by_client: bool = False
 
 
 class Session:
@@ -107,6 +109,7 @@ class Session:
             await self._model.stop()
             self.record.closed = time.time()
             self.record.close_code = self._socket.close_code
+            self.record.closed_by_client = bool(self._socket.protocol.close_rcvd_then_sent)
 
     async def send(self, message: wire.Message) -> None:
         """Send a message; a stalled session never gets to it.

@@ -57,6 +57,9 @@ async def test_a_close_at_set_up_and_only_once(sim: Simulator, connect: Connect)
     assert closed.code == 1011
     async with connect() as session:
         assert answers(await ask(session))
+    async with asyncio.timeout(DEADLINE_S):
+        await sim.wait_until(lambda: not sim.open)
+    assert [(record.close_code, record.closed_by_client) for record in sim.sessions] == [(1011, False), (1000, True)]
 
 
 async def test_a_close_while_a_function_runs(sim: Simulator, connect: Connect) -> None:
