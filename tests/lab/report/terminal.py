@@ -23,9 +23,10 @@ def summary_line(summary: Summary) -> str:
     """The run in one sentence, with rich markup."""
     verdict = "[bold green]OK[/]" if summary.ok else "[bold red]NOT OK[/]"
     notes = "".join(f"\n[yellow]{note}[/]" for note in notes_on(summary))
+    calls = "1 call" if summary.calls == 1 else f"{summary.calls} calls"
     memory = "memory kept" if not summary.memory_lost else f"{summary.memory_lost} with memory lost"
     return (
-        f"{verdict}: {summary.calls} calls, {summary.lost_calls} lost; {summary.answered} of {summary.asked} turns "
+        f"{verdict}: {calls}, {summary.lost_calls} lost; {summary.answered} of {summary.asked} turns "
         f"answered, {summary.lost_turns} lost, {summary.answered_twice} answered twice; {memory}; "
         f"agents overlapped {summary.overlap_ms:.0f} ms; reply latency {_latency(summary.latency)} "
         f"(p50/p95/max); longest silence {summary.longest_silence_s:.2f} s{notes}"
@@ -41,7 +42,7 @@ def notes_on(summary: Summary) -> list[str]:
             "are longer than the agents made them. Measure again with less load on this machine."
         )
     if summary.reconnects:
-        notes.append(f"Callers' own connections to LiveKit broke {summary.reconnects} times.")
+        notes.append(f"Connections between callers and LiveKit that broke: {summary.reconnects}.")
     return notes
 
 
