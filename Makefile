@@ -14,7 +14,8 @@ $(UV): tools/bootstrap.py
 	@$(PYTHON) tools/bootstrap.py $@
 
 $(ENV): $(UV) pyproject.toml uv.lock images/agent/pyproject.toml
-	@$(UV) sync --frozen
+	@echo "setup: the Python environment (.venv)"
+	@$(UV) sync --frozen --quiet
 	@touch $@
 
 .PHONY: help

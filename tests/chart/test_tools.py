@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,24 @@ def test_helm_lint(name: str) -> None:
 
 def test_ct_lint() -> None:
     _run(tool("ct"), "lint", "--config", "ct.yaml", "--charts", CHART)
+
+
+@pytest.mark.parametrize("kubernetes", ["1.29.0", "1.37.0"])
+@pytest.mark.parametrize("name", VALUES_FILES)
+def test_kubeconform(tmp_path: Path, name: str, kubernetes: str) -> None:
+    """Valid for the oldest Kubernetes that the chart admits, and for the newest with published schemas."""
+    rendered = tmp_path / "rendered.yaml"
+    rendered.write_text(render(values=VALUES_FILES[name]))
+    location = _run(sys.executable, "tools/schemas.py", kubernetes).strip()
+    said = _run(
+        tool("kubeconform"),
+        "-strict",
+        "-summary",
+        f"-kubernetes-version={kubernetes}",
+        f"-schema-location={location}",
+        rendered,
+    )
+    assert "Invalid: 0, Errors: 0, Skipped: 0" in said
 
 
 @pytest.mark.cluster

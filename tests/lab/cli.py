@@ -33,7 +33,7 @@ def main() -> None:
     demo.add_argument("--no-drain", action="store_true", help="let pods drop their calls when they must go")
     demo.add_argument("--down", action="store_true", help="take the cluster down afterwards")
     dev = verbs.add_parser("dev", help="one agent and one caller as plain processes")
-    dev.add_argument("--questions", type=int, default=3, help="questions that the caller asks (default 3)")
+    dev.add_argument("--questions", type=int, default=2, help="questions that the caller asks (default 2)")
     args = parser.parse_args()
     try:
         sys.exit(_run(args))

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from lab.callers import CallFleet, CallPlan, Summary
-from lab.gemini import simulator
+from lab.gemini import Behaviour, simulator
 from lab.livekit import livekit_server
 from lab.report import print_report
 from lab.worker import environment, worker
@@ -14,11 +14,13 @@ from lab.worker import environment, worker
 
 async def _dev(questions: int) -> int:
     started = time.monotonic()
+    # Brisker than Gemini is: whoever works on an agent waits for this.
+    quick = Behaviour(endpointing_s=0.3, latency_s=0.1, answer_s=0.9)
     with livekit_server() as livekit:
-        async with simulator() as gemini, worker(environment(livekit, gemini), pod="dev") as agent:
+        async with simulator(quick) as gemini, worker(environment(livekit, gemini), pod="dev") as agent:
             await agent.ready()
             print(f"· agent ready after {time.monotonic() - started:.1f} s, calling it", flush=True)
-            plan = CallPlan(livekit.url, livekit.key, livekit.secret, room="dev", questions=questions, pause_s=0.6)
+            plan = CallPlan(livekit.url, livekit.key, livekit.secret, room="dev", questions=questions, pause_s=0.2)
             async with CallFleet(plan, calls=1) as fleet:
                 await fleet.more_answers(questions)
                 reports = await fleet.finish()
