@@ -12,6 +12,8 @@ from typing import Any
 
 from lab.paths import CHART, tool
 
+WAITING = ("wait", "rollout")
+
 
 class CommandError(Exception):
     """A command failed; the message holds the command and all that it printed."""
@@ -45,9 +47,15 @@ class Kubectl:
         """Run kubectl and return its output.
 
         Raises:
-            CommandError: it exited with another status than 0.
+            CommandError: it exited with another status than 0. For a command that waits (`wait`, `rollout`), the
+                pods, events and logs were printed before.
         """
-        return self._run("kubectl", args, stdin, timeout)
+        try:
+            return self._run("kubectl", args, stdin, timeout)
+        except CommandError:
+            if args[0] in WAITING:
+                self.explain()
+            raise
 
     def get(self, *args: str) -> Any:
         """``kubectl get … -o json``, parsed."""

@@ -33,7 +33,7 @@ def servers(cluster: Cluster, kubectl: Kubectl, tmp_path_factory: pytest.TempPat
     write_archive(archive, IMAGE, [tool("coredns"), tool("kubectl")])
     cluster.load_image(archive)
     names = {node: f"server-on-{node}" for node in cluster.nodes()}
-    corefile = f".:5353 {{\n  whoami\n  log\n  health :{HTTP_PORT}\n}}\n"
+    corefile = f".:5353 {{\n  log\n  health :{HTTP_PORT}\n}}\n"
     objects = [
         {
             "apiVersion": "v1",
