@@ -1,0 +1,1 @@
+"""Where calls are kept outside of their pods: sealed snapshots and epochs."""
