@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from voice_agent.state.store import MAX_EPOCH, Snapshot, Stamp
+
 # A change that an older keeper cannot ignore gets a path of its own.
 TETHER_PATH = "/v1/tether"
 SNAPSHOT_PATH = "/v1/snapshot"
@@ -91,7 +93,7 @@ class Hello(_Message):
     room: _Required
     room_sid: _Required
     caller: _Required
-    epoch: Annotated[int, Field(ge=1, lt=2**63)]
+    epoch: Annotated[int, Field(ge=1, lt=MAX_EPOCH)]
     job_id: _Required
     dispatch_id: _Name
     pod: _Required
@@ -127,14 +129,6 @@ Message = Hello | State | Goodbye | Superseded
 _MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 
 
-@dataclass(frozen=True, order=True)
-class Stamp:
-    """Orders the snapshots of a call: a later epoch wins, and within one the later sequence number."""
-
-    epoch: int
-    sequence: int
-
-
 def hello(call: Tethered) -> Hello:
     """How `call` is introduced."""
     return Hello(**asdict(call))
@@ -159,12 +153,12 @@ def parse(text: str) -> Message:
         raise WireError(f"wrong: {', '.join(where)}") from None
 
 
-def pack_snapshot(stamp: Stamp, sealed: bytes) -> bytes:
+def pack_snapshot(snapshot: Snapshot) -> bytes:
     """A snapshot as a binary message."""
-    return _STAMP.pack(stamp.epoch, stamp.sequence) + sealed
+    return _STAMP.pack(snapshot.stamp.epoch, snapshot.stamp.sequence) + snapshot.sealed
 
 
-def unpack_snapshot(data: bytes) -> tuple[Stamp, bytes]:
+def unpack_snapshot(data: bytes) -> Snapshot:
     """What `pack_snapshot` packed.
 
     Raises:
@@ -173,6 +167,6 @@ def unpack_snapshot(data: bytes) -> tuple[Stamp, bytes]:
     if len(data) <= _STAMP.size:
         raise WireError("a snapshot without content")
     stamp = Stamp(*_STAMP.unpack_from(data))
-    if stamp.epoch < 1 or stamp.sequence < 0:
-        raise WireError("a snapshot with an epoch or a sequence number below the first")
-    return stamp, data[_STAMP.size :]
+    if not 1 <= stamp.epoch < MAX_EPOCH or stamp.sequence < 0:
+        raise WireError("a snapshot with an epoch or a sequence number out of range")
+    return Snapshot(stamp, data[_STAMP.size :])

@@ -1,0 +1,141 @@
+"""Who may tether a call: a pod of the fleet, as the API server says, or who knows the shared secret."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+
+AUDIENCE = "voice-agent-keeper"
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+# A pod's calls share one token: at a keeper's restart it is reviewed once, not once per call.
+_REMEMBER_SECONDS = 60.0
+_REVIEW_TIMEOUT = aiohttp.ClientTimeout(total=5)
+_POD_NAME = "authentication.kubernetes.io/pod-name"
+
+
+class DeniedError(Exception):
+    """The credential is not one of the fleet's."""
+
+
+class UndecidedError(Exception):
+    """Nobody could be asked whether the credential is good: try again."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who is at the other end."""
+
+    pod: str | None
+    """The pod that the token is bound to; None when the credential says nothing of it."""
+
+
+class Authenticator(Protocol):
+    """Decides by the `Authorization` header."""
+
+    async def identify(self, authorization: str | None) -> Identity:
+        """Who presents `authorization`.
+
+        Raises:
+            DeniedError: nobody of the fleet.
+            UndecidedError: it cannot be told now.
+        """
+        ...
+
+
+def _bearer(authorization: str | None) -> str:
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise DeniedError("no bearer token")
+    return token.strip()
+
+
+class SharedSecret:
+    """Outside of Kubernetes: everybody who knows the secret is of the fleet."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+
+    async def identify(self, authorization: str | None) -> Identity:
+        """See `Authenticator.identify`."""
+        if not hmac.compare_digest(_bearer(authorization).encode(), self._secret):
+            raise DeniedError("not the shared secret")
+        return Identity(None)
+
+
+class TokenReviews:
+    """In Kubernetes: service-account tokens with our audience, of the fleet's account, reviewed by the API server.
+
+    Args:
+        namespace: the fleet's.
+        service_account: the fleet's.
+        api: URL of the API server.
+        credentials: folder with `token` and `ca.crt` of the keeper's own service account, re-read for each review.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        service_account: str,
+        api: str = "https://kubernetes.default.svc",
+        credentials: Path = _SERVICE_ACCOUNT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._user = f"system:serviceaccount:{namespace}:{service_account}"
+        self._url = f"{api}/apis/authentication.k8s.io/v1/tokenreviews"
+        self._credentials = credentials
+        self._clock = clock
+        self._known: dict[bytes, tuple[float, Identity]] = {}
+
+    async def identify(self, authorization: str | None) -> Identity:
+        """See `Authenticator.identify`."""
+        token = _bearer(authorization)
+        digest = hashlib.sha256(token.encode()).digest()
+        now = self._clock()
+        self._known = {key: known for key, known in self._known.items() if known[0] > now}
+        if known := self._known.get(digest):
+            return known[1]
+        identity = self._judge(await self._review(token))
+        self._known[digest] = now + _REMEMBER_SECONDS, identity
+        return identity
+
+    async def _review(self, token: str) -> dict[str, Any]:
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [AUDIENCE]},
+        }
+        try:
+            headers = {"Authorization": f"Bearer {(self._credentials / 'token').read_text().strip()}"}
+            authority = self._credentials / "ca.crt"
+            tls = ssl.create_default_context(cafile=authority) if self._url.startswith("https:") else True
+            async with (
+                aiohttp.ClientSession(timeout=_REVIEW_TIMEOUT) as session,
+                session.post(self._url, json=body, headers=headers, ssl=tls) as answer,
+            ):
+                if answer.status not in {200, 201}:
+                    raise UndecidedError(f"the API server answered {answer.status} to a TokenReview")
+                status = (await answer.json())["status"]
+        except (OSError, aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+            raise UndecidedError(f"no TokenReview: {type(error).__name__}") from error
+        if not isinstance(status, dict):
+            raise UndecidedError("a TokenReview without a status")
+        return status
+
+    def _judge(self, status: dict[str, Any]) -> Identity:
+        if not status.get("authenticated") or AUDIENCE not in status.get("audiences", []):
+            raise DeniedError("the API server does not vouch for the token")
+        user = status.get("user") or {}
+        if user.get("username") != self._user:
+            raise DeniedError(f"a token of {user.get('username')}, not of {self._user}")
+        pods = (user.get("extra") or {}).get(_POD_NAME) or [None]
+        return Identity(pods[0])
