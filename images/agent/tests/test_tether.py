@@ -1,0 +1,307 @@
+"""A call's process and a keeper at the two ends of a tether, over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import aiohttp
+import pytest
+from aiohttp import web
+from pydantic import JsonValue
+
+from voice_agent.state.memory import MemoryStore
+from voice_agent.state.store import Kept, Snapshot, Stamp, StoreError
+from voice_agent.tether import wire
+from voice_agent.tether.auth import SharedSecret
+from voice_agent.tether.client import Tether, fetch_snapshot
+from voice_agent.tether.server import TetherServer
+from voice_agent.tether.wire import Ending, Loss, Tethered
+
+SECRET = "shared"  # noqa: S105 - protects nothing
+CALL = Tethered("room", "RM_1", "caller", 1, "AJ_1", "AD_1", "pod-1", "node-1", "agent-1", "voice-agent")
+DEADLINE = 15.0
+
+# The job as a process of its own, so that it can be killed and stopped as a whole.
+JOB = """
+import asyncio, json, sys
+from voice_agent.tether.client import Tether
+from voice_agent.tether.wire import Tethered
+call, url = json.loads(sys.argv[1]), sys.argv[2]
+async def main():
+    async with Tether(Tethered(*call), url, lambda: "shared", lambda epoch: None) as tether:
+        tether.put_snapshot(b"sealed")
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+class Keeper:
+    """One keeper that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.url = ""
+        self.server: TetherServer
+        self.events: list[tuple[object, ...]] = []
+        self._changed = asyncio.Event()
+
+    def on_call(self, call: Tethered) -> None:
+        self._note("call", call.epoch)
+
+    def on_state(self, call: Tethered, state: dict[str, JsonValue]) -> None:
+        self._note("state", state)
+
+    def on_lost(self, call: Tethered, loss: Loss) -> None:
+        self._note(loss, call.epoch)
+
+    def on_goodbye(self, call: Tethered, ending: Ending) -> None:
+        self._note("goodbye", ending)
+
+    def _note(self, *event: object) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    async def told(self, *event: object, times: int = 1) -> None:
+        """Wait until `event` was reported so often."""
+        async with asyncio.timeout(DEADLINE):
+            while self.events.count(event) < times:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def keeps(self, sealed: bytes, call: str = CALL.call) -> None:
+        """Wait until the store has this snapshot."""
+        await until(lambda: self._is_kept(sealed, call))
+
+    def _is_kept(self, sealed: bytes, call: str) -> bool:
+        entry = self.store._entries.get(call)
+        return entry is not None and entry.snapshot is not None and entry.snapshot.sealed == sealed
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not holds():  # noqa: ASYNC110 - other code changes what it looks at
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def keeper(
+    silence_seconds: float = 30.0, port: int = 0, store: MemoryStore | None = None
+) -> AsyncIterator[Keeper]:
+    keeper = Keeper()
+    keeper.store = store or keeper.store
+    keeper.server = TetherServer(keeper.store, SharedSecret(SECRET), keeper, silence_seconds)
+    runner = web.AppRunner(keeper.server.application(), shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        keeper.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield keeper
+    finally:
+        await runner.cleanup()
+
+
+def tether(
+    url: str, call: Tethered = CALL, on_superseded: Callable[[int], None] = lambda epoch: None, secret: str = SECRET
+) -> Tether:
+    return Tether(call, url, lambda: secret, on_superseded, heartbeat_seconds=0.05)
+
+
+@asynccontextmanager
+async def job(url: str, call: Tethered = CALL) -> AsyncIterator[asyncio.subprocess.Process]:
+    arguments = wire.hello(call).model_dump(exclude={"type"})
+    values = [arguments[name] for name in Tethered.__dataclass_fields__]
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", JOB, json.dumps(values), url)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_a_killed_process_is_a_loss_at_once_and_its_snapshot_is_there() -> None:
+    async with keeper() as watching, job(watching.url) as process:
+        await watching.told("call", 1)
+        await watching.keeps(b"sealed")
+        process.kill()
+        await watching.told(Loss.CLOSED, 1)
+        assert await fetch_snapshot(CALL.call, watching.url, lambda: SECRET) == b"sealed"
+
+
+async def test_a_process_that_stands_still_is_silent_and_is_back_when_it_goes_on() -> None:
+    async with keeper(silence_seconds=1.5) as watching, job(watching.url) as process:
+        await watching.told("call", 1)
+        os.kill(process.pid, signal.SIGSTOP)
+        await watching.told(Loss.SILENT, 1)
+        assert not list(watching.server.calls)
+        os.kill(process.pid, signal.SIGCONT)
+        await watching.told("call", 1, times=2)
+        assert list(watching.server.calls) == [CALL]
+
+
+@pytest.mark.parametrize(("ending", "forgotten"), [(Ending.CALLER_LEFT, True), (Ending.HANDED_OVER, False)])
+async def test_a_goodbye_is_no_loss_and_only_the_end_of_a_call_forgets_it(ending: Ending, forgotten: bool) -> None:
+    async with keeper() as watching:
+        async with tether(watching.url) as tethered:
+            tethered.put_snapshot(b"one")
+            await watching.keeps(b"one")
+            tethered.goodbye(ending)
+        await watching.told("goodbye", ending)
+        await until(lambda: (CALL.call not in watching.store._entries) == forgotten)
+        assert watching.events == [("call", 1), ("goodbye", ending)]
+
+
+async def test_every_keeper_is_told_also_one_that_comes_later_at_the_same_address() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(keeper())
+        tethered = await stack.enter_async_context(tether(f"{first.url},http://127.0.0.1:{port}"))
+        await first.told("call", 1)
+        tethered.put_snapshot(b"one")
+        tethered.put_snapshot(b"two")
+        tethered.put_state({"turns": 2})
+        second = await stack.enter_async_context(keeper(port=port))
+        await second.told("call", 1)
+        await second.told("state", {"turns": 2})
+        for each in (first, second):
+            await each.keeps(b"two")
+
+
+async def test_a_keeper_that_stops_reports_no_loss_and_the_calls_come_back_to_the_next() -> None:
+    async with AsyncExitStack() as stack:
+        async with keeper() as first:
+            tethered = await stack.enter_async_context(tether(first.url))
+            tethered.put_snapshot(b"one")
+            await first.keeps(b"one")
+        assert first.events == [("call", 1)]
+        second = await stack.enter_async_context(keeper(port=int(first.url.rpartition(":")[2])))
+        await second.told("call", 1)
+        await second.keeps(b"one")
+
+
+async def test_a_call_goes_on_without_any_keeper() -> None:
+    async with asyncio.timeout(DEADLINE):
+        async with tether("http://127.0.0.1:9,http://keeper.invalid:1") as tethered:
+            tethered.put_snapshot(b"one")
+            tethered.goodbye(Ending.FINISHED)
+
+
+async def test_blocking_the_calls_own_loop_is_not_silence() -> None:
+    code = JOB.replace("await asyncio.Event().wait()", "__import__('time').sleep(60)")
+    async with keeper(silence_seconds=2.0) as watching:
+        values = [getattr(CALL, name) for name in Tethered.__dataclass_fields__]
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, json.dumps(values), watching.url)
+        try:
+            await watching.told("call", 1)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(4):
+                    await watching.told(Loss.SILENT, 1)
+        finally:
+            process.kill()
+            await process.wait()
+
+
+async def test_an_agent_that_comes_back_after_another_took_its_call_is_told_so() -> None:
+    superseded: asyncio.Queue[int] = asyncio.Queue()
+    async with keeper() as watching:
+        await watching.store.claim(CALL.call, above=1)
+        async with tether(watching.url, on_superseded=superseded.put_nowait):
+            assert await asyncio.wait_for(superseded.get(), DEADLINE) == 2
+        await asyncio.sleep(0)
+        assert (Loss.CLOSED, 1) not in watching.events
+
+
+async def test_an_agent_is_told_while_it_is_tethered_that_another_takes_its_call() -> None:
+    superseded: asyncio.Queue[int] = asyncio.Queue()
+    async with keeper() as watching, tether(watching.url, on_superseded=superseded.put_nowait):
+        await watching.told("call", 1)
+        await watching.server.supersede(CALL.call, await watching.store.claim(CALL.call, above=1))
+        assert await asyncio.wait_for(superseded.get(), DEADLINE) == 2
+
+
+async def test_a_call_whose_successor_is_tethered_is_not_lost_with_the_old_process() -> None:
+    async with keeper() as watching, job(watching.url) as old:
+        await watching.told("call", 1)
+        async with tether(watching.url, replace(CALL, epoch=2)):
+            await watching.told("call", 2)
+            old.kill()
+            await until(lambda: len(list(watching.server.calls)) == 1)
+            assert watching.events == [("call", 1), ("call", 2)]
+
+
+async def test_without_the_secret_nothing_is_told_and_nothing_learnt() -> None:
+    async with keeper() as watching:
+        await watching.store.put(CALL.call, Snapshot(Stamp(1, 1), b"sealed"))
+        async with tether(watching.url, secret="guessed"):  # noqa: S106 - a wrong one
+            assert await fetch_snapshot(CALL.call, watching.url, lambda: "guessed") is None
+            async with aiohttp.ClientSession() as session:
+                for path in (wire.TETHER_PATH, wire.SNAPSHOT_PATH):
+                    async with session.get(f"{watching.url}{path}") as answer:
+                        assert answer.status == 403
+        assert watching.events == []
+
+
+@pytest.mark.parametrize("message", ["", "{}", '{"type": "hello"}', '{"type": "goodbye", "ending": "finished"}', b"x"])
+async def test_what_does_not_begin_with_a_hello_is_closed(message: str | bytes) -> None:
+    async with keeper() as watching, aiohttp.ClientSession(headers={"Authorization": f"Bearer {SECRET}"}) as session:
+        async with session.ws_connect(f"{watching.url}{wire.TETHER_PATH}") as connection:
+            await (connection.send_bytes(message) if isinstance(message, bytes) else connection.send_str(message))
+            answer = await connection.receive(timeout=DEADLINE)
+            assert answer.type is aiohttp.WSMsgType.CLOSE
+        assert watching.events == []
+
+
+class _Hanging(MemoryStore):
+    """A store whose server takes connections and never answers, until it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+
+    async def get(self, call: str) -> Kept | None:
+        await self.answers.wait()
+        return await super().get(call)
+
+    async def put(self, call: str, snapshot: Snapshot) -> bool:
+        await self.answers.wait()
+        return await super().put(call, snapshot)
+
+
+async def test_a_store_that_hangs_makes_no_call_silent_and_gets_the_snapshot_later() -> None:
+    store = _Hanging()
+    async with keeper(silence_seconds=0.5, store=store) as watching, tether(watching.url) as tethered:
+        await watching.told("call", 1)
+        tethered.put_snapshot(b"one")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.5):
+                await watching.told(Loss.SILENT, 1)
+        store.answers.set()
+        await watching.keeps(b"one")
+
+
+class _Failing(MemoryStore):
+    """A store that is away for the first request."""
+
+    failures = 1
+
+    async def put(self, call: str, snapshot: Snapshot) -> bool:
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("away")
+        return await super().put(call, snapshot)
+
+
+async def test_a_snapshot_is_kept_once_the_store_is_back() -> None:
+    async with keeper(store=_Failing()) as watching, tether(watching.url) as tethered:
+        tethered.put_snapshot(b"one")
+        await watching.keeps(b"one")
