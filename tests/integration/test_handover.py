@@ -11,6 +11,7 @@ import pytest
 from livekit import rtc
 
 from lab.callers import CallFleet, CallPlan, CallReport
+from lab.gemini import Simulator
 from lab.livekit import LiveKit
 from lab.peer import ask, called_for, dispatches, participant
 from lab.worker import worker
@@ -121,6 +122,26 @@ async def test_an_agents_own_state_moves_with_the_call(variables: dict[str, str]
                 assert not [line for line in two.lines if "cart opened" in line["message"]]
     assert line["message"].endswith("['welcome gift', 'apple']")
     unnoticed(report)
+
+
+async def test_an_agent_with_a_model_of_its_own_moves_too(
+    variables: dict[str, str], plan: CallPlan, gemini: Simulator
+) -> None:
+    variables |= {"AGENT_CLASS": "plain_agent:WithModel", "PYTHONPATH": AGENTS, "OWN_MODEL_URL": gemini.url}
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables, pod="two") as two:
+                await two.ready()
+                one.send(TERM)
+                assert await one.exit_code() == 0
+                await fleet.more_answers(2)
+                [report] = await fleet.finish()
+    assert report.pods == ["one", "two"]
+    assert not report.lost
+    assert report.answered_twice == 0
+    assert report.memory_kept
 
 
 async def test_the_old_agent_carries_on_when_the_successor_dies(

@@ -13,7 +13,7 @@ from opentelemetry import propagate
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from voice_agent.call.snapshot import AgentState, CallIdentity, Snapshot
-from voice_agent.gemini import ModelCheckpoint
+from voice_agent.gemini import ModelCheckpoint, ResumableSession
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,29 @@ class Call:
     def agent(self) -> Agent:
         """The agent that is active now; tools may have put another in the first one's place."""
         return self.session.current_agent
+
+    @property
+    def model(self) -> ResumableSession | None:
+        """The model's session of the active agent; None if the agent brings a model that is not ours."""
+        try:
+            model = self.agent.realtime_llm_session
+        except RuntimeError:  # a pipeline of speech to text, language model and text to speech has none
+            return None
+        return model if isinstance(model, ResumableSession) else None
+
+    async def hold(self) -> ModelCheckpoint:
+        """Answer no more, so that another agent can; with our model what the caller says is kept."""
+        if model := self.model:
+            return await model.hold()
+        self.session.input.set_audio_enabled(False)
+        return ModelCheckpoint()
+
+    async def resume(self, state: ModelCheckpoint | None = None, *, cut: float | None = None) -> None:
+        """Answer again, or for the first time; see `ResumableSession.resume`."""
+        if model := self.model:
+            await model.resume(state, cut=cut)
+        else:
+            self.session.input.set_audio_enabled(True)
 
     def snapshot(self, model: ModelCheckpoint) -> Snapshot:
         """The call as it is now."""

@@ -71,6 +71,7 @@ async def _begin(context: JobContext, span: Span) -> None:
     agent = ready.make_agent()
     call = Call(context, identity, _session(agent, ready), datetime.now(UTC))
     await _talk(call, agent)
+    await _obey_drains(call)
     logger.info("call answered")
 
 
@@ -90,19 +91,21 @@ async def _take_over(context: JobContext, errand: Errand, span: Span) -> None:
         agent = _make(introduction.agent, ready)
         enter_silently(agent)
         call = Call(context, identity, _session(agent, ready, held=True), datetime.now(UTC))
+        if _brings_model(agent):
+            call.session.input.set_audio_enabled(False)
         await _talk(call, agent)
-        model = agent.realtime_llm_session
-        if isinstance(model, ResumableSession):
+        if model := call.model:
             await _hears(model)
         snapshot, cut = await taking.take()
         await call.restore(snapshot)
-        if isinstance(model, ResumableSession):
-            await model.resume(snapshot.model, cut=cut)
+        await call.resume(snapshot.model, cut=cut)
         await taking.taken()
     except TakeError as reason:
         logger.warning("call not taken over: %s", reason)
         context.shutdown(reason="call not taken over")
         return
+    # Not earlier: until now there was nothing to hand over.
+    await _obey_drains(call)
     logger.info("call taken over", extra={"predecessor": errand.predecessor, "epoch": errand.epoch})
     tidying = asyncio.create_task(_tidy(call, errand, introduction.dispatch))
 
@@ -150,6 +153,10 @@ async def _talk(call: Call, agent: Agent) -> None:
 
     options = RoomOptions(participant_identity=call.identity.caller)
     await call.session.start(agent, room=call.context.room, room_options=options)
+
+
+async def _obey_drains(call: Call) -> None:
+    """From now on the pod may ask for the call to be handed over."""
     control = Control(call.context.job.id, lambda seconds: _hand_over(call, seconds))
     await control.start(prepared(call.context.proc).control)
     call.context.add_shutdown_callback(control.aclose)

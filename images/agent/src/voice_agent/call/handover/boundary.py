@@ -7,16 +7,17 @@ import time
 
 from livekit.agents import AgentSession
 
-from voice_agent.gemini import ResumableSession
+from voice_agent.call.live import Call
 
 POLL_SECONDS = 0.1
 
 
-async def until(session: AgentSession[None], model: object, deadline: float, gone: asyncio.Event) -> None:
+async def until(call: Call, deadline: float, gone: asyncio.Event) -> None:
     """Wait for a turn boundary, at most until `deadline` (monotonic), or until the successor is `gone`."""
     # The model follows the caller's voice, the session its own playout: neither tells of the other's changes.
     while time.monotonic() < deadline and not gone.is_set():
-        if _at_rest(session) and (not isinstance(model, ResumableSession) or model.is_at_boundary()):
+        model = call.model
+        if _at_rest(call.session) and (model is None or model.is_at_boundary()):
             return
         await asyncio.sleep(POLL_SECONDS)
 

@@ -28,7 +28,7 @@ from voice_agent.call.handover.wire import (
     is_agent,
 )
 from voice_agent.call.live import Call, path_of
-from voice_agent.gemini import ModelCheckpoint, ResumableSession
+from voice_agent.gemini import ModelCheckpoint
 from voice_agent.telemetry.traces import tracer
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,11 @@ class Offer:
                     break
                 try:
                     await _Attempt(self._call, deadline).run()
-                except NoSuccessorError as reason:
-                    logger.warning("no successor yet, the call goes on here: %s", reason)
+                except Exception as reason:
+                    expected = isinstance(reason, NoSuccessorError)
+                    logger.warning(
+                        "no successor yet, the call goes on here: %s", reason, exc_info=None if expected else reason
+                    )
                     yield Result.FAILED
                     # Each step has waited for itself; this keeps a broken API from being asked in a loop.
                     await asyncio.sleep(PAUSE_SECONDS)
@@ -104,13 +107,12 @@ class _Attempt:
             await self._give()
 
     async def _give(self) -> None:
-        model = self._call.agent.realtime_llm_session
-        await boundary.until(self._call.session, model, self._deadline, self._gone)
+        await boundary.until(self._call, self._deadline, self._gone)
         if self._gone.is_set():
             raise NoSuccessorError("it left while we waited for the turn's end")
         began = time.monotonic()
         try:
-            await self._send(await model.hold() if isinstance(model, ResumableSession) else ModelCheckpoint())
+            await self._send(await self._call.hold())
             self._stated.set_result(None)
             await self._until(self._taken, TAKEN_WITHIN_SECONDS, "it did not say that it has the call")
         except NoSuccessorError:
@@ -136,9 +138,7 @@ class _Attempt:
     async def _carry_on(self) -> None:
         # It may only be slow: without this both would speak.
         await self._remove_successor()
-        model = self._call.agent.realtime_llm_session
-        if isinstance(model, ResumableSession):
-            await model.resume()
+        await self._call.resume()
 
     async def _send(self, model: ModelCheckpoint) -> None:
         snapshot = self._call.snapshot(model)

@@ -92,6 +92,8 @@ class Taking:
                 await asyncio.wait_for(departure(self._room, self._errand.predecessor), KEPT_AFTER_SECONDS)
             except TimeoutError:
                 raise TakeError("the agent before keeps the call") from None
+            if not self._room.isconnected():
+                raise TakeError("the agent before has removed this one") from None
 
     async def _ask(self, method: str, request: Greeting, seconds: float) -> str:
         try:
