@@ -15,7 +15,7 @@ $(UV): tools/bootstrap.py
 
 $(ENV): $(UV) pyproject.toml uv.lock images/agent/pyproject.toml
 	@echo "setup: the Python environment (.venv)"
-	@$(UV) sync --frozen --quiet
+	@$(UV) sync --frozen --quiet --compile-bytecode
 	@touch $@
 
 .PHONY: help

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,11 +225,8 @@ def compile_tool(tool: Tool, go: Path, output: Path) -> None:
         "GOWORK": "off",
     }
     command = [str(go), "build", "-ldflags", tool.flags, "-o", str(unfinished), tool.package]
-    process = subprocess.Popen(
-        command, cwd=tool.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    errors = _follow(process, tool.name)
-    if process.returncode != 0:
+    status, errors = _run(command, tool, environment)
+    if status != 0:
         tail = "\n".join(errors.splitlines()[-15:])
         raise BuildError(
             f"{tool.name} did not build:\n{tail}\n"
@@ -242,20 +239,43 @@ def compile_tool(tool: Tool, go: Path, output: Path) -> None:
     unfinished.replace(output)
 
 
-def _follow(process: subprocess.Popen[str], name: str) -> str:
-    """What a compiler says by its end; it does not outlive this program."""
+def _run(command: Sequence[str], tool: Tool, environment: Mapping[str, str]) -> tuple[int, str]:
+    """A compiler's exit status, and what it said by its end; it does not outlive this program."""
     began = time.monotonic()
+    process: subprocess.Popen[str] | None = None
     try:
+        with _signals_deferred():
+            process = subprocess.Popen(
+                command, cwd=tool.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
         while True:
             try:
-                return process.communicate(timeout=PROGRESS_SECONDS)[1]
+                errors = process.communicate(timeout=PROGRESS_SECONDS)[1]
             except subprocess.TimeoutExpired:
-                say(f"{name}: compiling since {time.monotonic() - began:.0f} s")
+                say(f"{tool.name}: compiling since {time.monotonic() - began:.0f} s")
+            else:
+                return process.returncode, errors
     except BaseException:
-        # On an interrupt, unlike on a kill, go removes its temporary folder.
-        process.send_signal(signal.SIGINT)
-        process.wait()
+        if process:
+            # On an interrupt, unlike on a kill, go removes its temporary folder.
+            process.send_signal(signal.SIGINT)
+            process.wait()
         raise
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Let a signal that comes meanwhile take effect at the end: a process just started is known to nobody yet."""
+    came: list[int] = []
+    deferred = (signal.SIGTERM, signal.SIGINT)
+    handlers = [signal.signal(number, lambda number, _: came.append(number)) for number in deferred]
+    try:
+        yield
+    finally:
+        for kind, handler in zip(deferred, handlers, strict=True):
+            signal.signal(kind, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def link(name: str, target: Path) -> None:
@@ -304,6 +324,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="tools to build (default: all)")
     parser.add_argument("--list", action="store_true", help="show each tool, its version and what it is built from")
     arguments = parser.parse_args()
+    # A script's background job begins with SIGINT ignored; the compiler would inherit that and not be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         if arguments.list:

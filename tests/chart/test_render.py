@@ -61,6 +61,7 @@ BAD_VALUES = {
         ["--set", "drain.gracePeriodSeconds=150,drain.timeoutSeconds=120"],
         "Set drain.timeoutSeconds to at most 45 (or leave it out), or drain.gracePeriodSeconds to at least 225",
     ),
+    "no time to hand calls over": (["--set", "drain.finishWithinSeconds=495"], "Set it below 495"),
     "grace shorter than the end of a worker": (["--set", "drain.gracePeriodSeconds=60"], "at least 105"),
     "bounds the wrong way round": (
         ["--set", "autoscaling.minReplicas=5,autoscaling.maxReplicas=2"],

@@ -47,7 +47,7 @@ async def test_live_calls_go_on_and_new_ones_go_elsewhere(variables: dict[str, s
     assert not report.lost
     assert report.pods == ["leaving"]
     assert (last["finished"], last["cut"], last["failed"]) == (1, 0, 0)
-    assert "calls: 1 finished, 0 cut at the deadline" in last["message"]
+    assert "calls: 1 finished, 0 moved, 0 cut at the deadline" in last["message"]
 
 
 async def test_calls_that_outlast_the_deadline_are_cut_and_reported(variables: dict[str, str], plan: CallPlan) -> None:
@@ -70,7 +70,7 @@ async def test_an_idle_pod_leaves_at_once(variables: dict[str, str]) -> None:
         pod.send(signal.SIGINT)
 
         assert await pod.exit_code(20) == 0
-        assert "calls: 0 finished, 0 cut" in pod.lines[-1]["message"]
+        assert "calls: 0 finished, 0 moved, 0 cut" in pod.lines[-1]["message"]
 
 
 async def test_a_pod_that_is_still_starting_leaves_too(variables: dict[str, str]) -> None:

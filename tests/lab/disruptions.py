@@ -18,12 +18,14 @@ def rolling_upgrade(stage: Stage, *args: str) -> set[str]:
     return before
 
 
-def scale(stage: Stage, replicas: int) -> set[str]:
-    """Scale the workers; returns the names of the pods that must go.
+def scale(stage: Stage, replicas: int, first: str | None = None) -> set[str]:
+    """Scale the workers, the pod ``first`` before all others; returns the names of the pods that must go.
 
     By helm, which owns the number of replicas here: after ``kubectl scale`` Helm 4 refuses every further upgrade.
     """
     before = stage.worker_names()
+    if first:
+        stage.kubectl.run("annotate", "pod", first, "controller.kubernetes.io/pod-deletion-cost=-1")
     stage.install("--set", f"replicas={replicas}")
     stage.kubectl.run("rollout", "status", f"deployment/{DEPLOYMENT}", "--timeout=300s", timeout=330)
     return before - stage.worker_names()

@@ -73,12 +73,9 @@ def _wait_until_up(port: int, server: subprocess.Popen[bytes], log: Path) -> Non
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    server.terminate()
-    try:
-        server.wait(10)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
+    # It has nothing to save; asked politely it would wait for everyone to leave their rooms.
+    server.kill()
+    server.wait()
 
 
 def _start(port: int | None, folder: Path) -> tuple[subprocess.Popen[bytes], LiveKit]:

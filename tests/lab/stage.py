@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from livekit import api
+
+from lab.callers.caller import POD_ATTRIBUTE
 from lab.cluster import Cluster, get_cluster
 from lab.images import RECIPES, build
 from lab.kubectl import Kubectl
@@ -74,6 +78,21 @@ class Stage:
     def workers_on(self, node: str) -> set[str]:
         """Names of the worker pods on a node that are not terminating."""
         return {pod["metadata"]["name"] for pod in self.workers() if pod["spec"].get("nodeName") == node}
+
+    def node_of(self, pod: str) -> str:
+        """The node that a worker pod runs on."""
+        return next(str(each["spec"]["nodeName"]) for each in self.workers() if each["metadata"]["name"] == pod)
+
+    async def serving(self, rooms: str) -> Counter[str]:
+        """How many calls, in rooms whose names begin with ``rooms``, each worker pod has."""
+        pods: Counter[str] = Counter()
+        endpoints = self.endpoints
+        async with api.LiveKitAPI(endpoints.livekit_url, endpoints.api_key, endpoints.api_secret) as client:
+            for room in (await client.room.list_rooms(api.ListRoomsRequest())).rooms:
+                if room.name.startswith(rooms):
+                    people = await client.room.list_participants(api.ListParticipantsRequest(room=room.name))
+                    pods.update(pod for person in people.participants if (pod := person.attributes.get(POD_ATTRIBUTE)))
+        return pods
 
     def settle(self) -> None:
         """Wait until no worker pod is terminating."""

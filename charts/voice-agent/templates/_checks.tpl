@@ -41,6 +41,10 @@ reported at once; each names the key, its value and the fix.
 {{- else if gt (add $timeout $shutdown) $grace -}}
 {{- $problems = append $problems (printf "drain.timeoutSeconds is %d, but drain.gracePeriodSeconds is %d and the last %d s of it are needed to end the worker: calls would be killed. Set drain.timeoutSeconds to at most %d (or leave it out), or drain.gracePeriodSeconds to at least %d." $timeout $grace $shutdown (max 0 (sub $grace $shutdown)) (add $timeout $shutdown)) -}}
 {{- end -}}
+{{- $finish := $v.drain.finishWithinSeconds | int64 -}}
+{{- if and (ge $timeout 0) (gt $finish 0) (ge $finish $timeout) -}}
+{{- $problems = append $problems (printf "drain.finishWithinSeconds is %d, but calls are cut after %d s: none would be handed over. Set it below %d, or raise drain.gracePeriodSeconds." $finish $timeout (max 1 $timeout)) -}}
+{{- end -}}
 
 {{- $pods := $v.replicas | int64 -}}
 {{- $podsKey := "replicas" -}}

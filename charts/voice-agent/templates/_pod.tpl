@@ -56,6 +56,8 @@
 {{- end }}
 - name: DRAIN_TIMEOUT_SECONDS
   value: {{ include "voice-agent.drainTimeoutSeconds" . | quote }}
+- name: DRAIN_FINISH_WITHIN_SECONDS
+  value: {{ .Values.drain.finishWithinSeconds | int64 | quote }}
 - name: OTEL_TRACES_EXPORTER
   value: {{ .Values.telemetry.traces.exporter | quote }}
 {{- if eq .Values.telemetry.traces.exporter "otlp" }}

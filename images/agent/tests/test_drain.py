@@ -21,6 +21,7 @@ class Server:
         self.outcomes: Counter[Outcome] = Counter()
         self.closed_to_new_calls = asyncio.Event()
         self.hangs = False
+        self.asked: asyncio.Queue[str] = asyncio.Queue()
         self._was_cut: set[str] = set()
         self._ended = asyncio.Event()
 
@@ -31,6 +32,13 @@ class Server:
 
     def running(self) -> Collection[str]:
         return set(self.calls)
+
+    def hand_over(self, job: str, within: float) -> bool:
+        assert within > 0
+        if job.startswith("starting"):
+            return False
+        self.asked.put_nowait(job)
+        return True
 
     def cut(self, jobs: Collection[str]) -> None:
         self._was_cut |= set(jobs)
@@ -49,7 +57,7 @@ class Server:
 
 
 async def test_calls_that_end_in_time_are_finished() -> None:
-    server, drain = Server("a", "b"), Drain(timeout_seconds=30)
+    server, drain = Server("a", "b"), Drain(finish_within_seconds=0, timeout_seconds=30)
     drain.ask("SIGTERM")
     running = asyncio.create_task(drain.run(server))
     await server.closed_to_new_calls.wait()
@@ -64,7 +72,7 @@ async def test_calls_that_end_in_time_are_finished() -> None:
 
 
 async def test_calls_that_outlast_the_deadline_are_cut() -> None:
-    server, drain = Server("a", "b", "c"), Drain(timeout_seconds=0.1)
+    server, drain = Server("a", "b", "c"), Drain(finish_within_seconds=0, timeout_seconds=0.1)
     drain.ask("SIGTERM")
     server.end("a")
 
@@ -75,7 +83,7 @@ async def test_calls_that_outlast_the_deadline_are_cut() -> None:
 
 
 async def test_with_no_time_to_drain_the_pod_still_closes_to_new_calls_first() -> None:
-    server, drain = Server("a"), Drain(timeout_seconds=0)
+    server, drain = Server("a"), Drain(finish_within_seconds=0, timeout_seconds=0)
     drain.ask("SIGTERM")
 
     report = await drain.run(server)
@@ -85,7 +93,7 @@ async def test_with_no_time_to_drain_the_pod_still_closes_to_new_calls_first() -
 
 
 async def test_a_call_whose_process_dies_is_lost() -> None:
-    server, drain = Server("a"), Drain(timeout_seconds=30)
+    server, drain = Server("a"), Drain(finish_within_seconds=0, timeout_seconds=30)
     drain.ask("SIGTERM")
     running = asyncio.create_task(drain.run(server))
     await server.closed_to_new_calls.wait()
@@ -97,7 +105,7 @@ async def test_a_call_whose_process_dies_is_lost() -> None:
 
 
 async def test_calls_that_ended_before_the_drain_are_not_in_the_report() -> None:
-    server, drain = Server("a", "b"), Drain(timeout_seconds=30)
+    server, drain = Server("a", "b"), Drain(finish_within_seconds=0, timeout_seconds=30)
     server.end("a", Outcome.FAILED)
     drain.ask("SIGTERM")
     running = asyncio.create_task(drain.run(server))
@@ -108,7 +116,7 @@ async def test_calls_that_ended_before_the_drain_are_not_in_the_report() -> None
 
 
 async def test_a_second_signal_changes_nothing_but_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    server, drain = Server("a"), Drain(timeout_seconds=30)
+    server, drain = Server("a"), Drain(finish_within_seconds=0, timeout_seconds=30)
     drain.ask("SIGTERM")
     running = asyncio.create_task(drain.run(server))
     await server.closed_to_new_calls.wait()
@@ -125,7 +133,7 @@ async def test_a_second_signal_changes_nothing_but_the_log(caplog: pytest.LogCap
 
 async def test_jobs_that_ignore_the_end_do_not_hold_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain_module, "SHUTDOWN_SECONDS", 0.05)
-    server, drain = Server("a"), Drain(timeout_seconds=0.05)
+    server, drain = Server("a"), Drain(finish_within_seconds=0, timeout_seconds=0.05)
     server.hangs = True
     drain.ask("SIGTERM")
 
@@ -136,7 +144,7 @@ async def test_jobs_that_ignore_the_end_do_not_hold_the_pod(monkeypatch: pytest.
 
 
 async def test_the_wait_for_a_signal_ends_with_the_first() -> None:
-    drain = Drain(timeout_seconds=30)
+    drain = Drain(finish_within_seconds=0, timeout_seconds=30)
     waiting = asyncio.create_task(drain.until_asked())
     await asyncio.sleep(0)
     assert not drain.asked
@@ -146,3 +154,30 @@ async def test_the_wait_for_a_signal_ends_with_the_first() -> None:
 
     await asyncio.wait_for(waiting, 5)
     assert drain.asked
+
+
+async def test_calls_that_do_not_end_are_handed_over_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain_module, "STAGGER_SECONDS", 0.01)
+    server, drain = Server("a", "b", "starting"), Drain(finish_within_seconds=0, timeout_seconds=30)
+    drain.ask("SIGTERM")
+    running = asyncio.create_task(drain.run(server))
+    assert [await server.asked.get(), await server.asked.get()] == ["a", "b"]
+    server.end("b", Outcome.MOVED)
+    server.end("a", Outcome.MOVED)
+    server.end("starting")
+    report = await running
+
+    assert (report.moved, report.finished, report.lost) == (2, 1, 0)
+    assert server.asked.empty()
+    assert "1 finished, 2 moved" in str(report)
+
+
+async def test_calls_may_end_by_themselves_before_they_are_handed_over() -> None:
+    server, drain = Server("a"), Drain(finish_within_seconds=30, timeout_seconds=30)
+    drain.ask("SIGTERM")
+    running = asyncio.create_task(drain.run(server))
+    await server.closed_to_new_calls.wait()
+    server.end("a")
+    await running
+
+    assert server.asked.empty()

@@ -37,7 +37,7 @@ class Pod:
     """A server that was never started: what LiveKit would ask of it is asked by hand."""
 
     def __init__(self, settings: Settings) -> None:
-        self.drain = Drain(settings.drain_timeout_seconds)
+        self.drain = Drain(settings.drain_timeout_seconds, settings.drain_finish_within_seconds)
         self.server = CallServer(settings, self.drain)
         self.server._proc_pool = cast("object", SimpleNamespace(processes=[]))  # type: ignore[assignment]
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from voice_agent.call.snapshot import AgentState, CallIdentity, ModelState, Snapshot, SnapshotError, Unusable, decode
+from voice_agent.call.snapshot import AgentState, CallIdentity, Snapshot, SnapshotError, Unusable, decode
+from voice_agent.gemini import ModelCheckpoint, ToolCall
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -23,7 +24,9 @@ def snapshot() -> Snapshot:
             chat={"items": [{"type": "message", "role": "user", "content": ["my number is 4711"]}]},
             own={"cart": ["apple", 2]},
         ),
-        model=ModelState(handle="handle-1"),
+        model=ModelCheckpoint(
+            handle="handle-1", pending_audio=b"\x00\xff", tool_calls=(ToolCall("1", "look_up", {"a": 1}),)
+        ),
         trace={"traceparent": "00-" + 32 * "a" + "-" + 16 * "b" + "-01"},
         pod="pod-1",
         began_at=NOW,

@@ -85,7 +85,9 @@ def measure(call: int, events: Sequence[Event]) -> CallReport:
         reconnects=reading.reconnects,
         longest_silence_s=_longest_silence(turns, reading, ended),
         overlap_ms=_overlap_s(reading.sounds) * 1000,
-        foreign_answers=sum(heard.kind == Kind.ANSWER and heard.call != call for heard in reading.heard),
+        foreign=tuple(
+            (heard.call, heard.question) for heard in reading.heard if heard.kind == Kind.ANSWER and heard.call != call
+        ),
         longest_stall_s=max(reading.stalls, default=0.0),
     )
 

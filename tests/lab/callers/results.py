@@ -87,7 +87,7 @@ class CallReport:
         reconnects: how often the caller's connection broke, whether or not it came back.
         longest_silence_s: the longest unexplained silence.
         overlap_ms: for how long more than one agent was audible.
-        foreign_answers: answers heard that belong to another call.
+        foreign: answers heard that belong to another call: that call's number and the question's.
         longest_stall_s: the longest time for which the caller's own process got no processor; what it measured
             then, latencies above all, is worse than what the agents did.
     """
@@ -104,8 +104,13 @@ class CallReport:
     reconnects: int
     longest_silence_s: float
     overlap_ms: float
-    foreign_answers: int
+    foreign: tuple[tuple[int, int], ...]
     longest_stall_s: float
+
+    @property
+    def foreign_answers(self) -> int:
+        """Answers heard that belong to another call."""
+        return len(self.foreign)
 
     @property
     def asked(self) -> int:
@@ -159,15 +164,18 @@ class CallReport:
         if self.lost:
             found.append(f"call lost ({self.ending})")
         if self.lost_turns:
-            found.append(f"{self.lost_turns} lost")
+            numbers = ", ".join(str(turn.question) for turn in self.turns if turn.lost)
+            found.append(f"{self.lost_turns} lost (question {numbers})")
         if self.answered_twice:
-            found.append(f"{self.answered_twice} answered twice")
+            numbers = ", ".join(str(turn.question) for turn in self.turns if turn.answers > 1)
+            found.append(f"{self.answered_twice} answered twice (question {numbers})")
         if self.overlapped:
             found.append(f"agents overlapped {self.overlap_ms:.0f} ms")
         if not self.memory_kept:
             found.append("memory lost")
-        if self.foreign_answers:
-            found.append(f"{self.foreign_answers} answers of other calls")
+        if self.foreign:
+            heard = ", ".join(f"call {call} question {question}" for call, question in self.foreign)
+            found.append(f"{self.foreign_answers} answers of other calls ({heard})")
         return found
 
     @property

@@ -16,7 +16,7 @@ from lab.stage import Stage, prepare, step
 
 REPORT_FOLDER = BUILD / "demo"
 # Without a drain a pod's calls are cut as soon as it must go.
-NO_DRAIN = ("--set", "drain.timeoutSeconds=0")
+NO_DRAIN = ("--set", "drain.timeoutSeconds=0,drain.finishWithinSeconds=0")
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,14 @@ async def _hold_calls(stage: Stage, options: DemoOptions) -> tuple[list[CallRepo
         with step(_TITLES[options.disruption]):
             began = time.time()
             gone = await asyncio.to_thread(_disrupt, stage, options.disruption)
+        with step("the old pods leave"):
+            await asyncio.to_thread(stage.wait_gone, gone)
             if options.disruption != "none":
                 happened.append(Disruption(_TITLES[options.disruption], began, time.time()))
         with step("the calls go on"):
             await fleet.more_answers(3)
         with step("the callers hang up"):
             reports = await fleet.finish()
-        if gone:
-            with step("the old pods leave"):
-                began = time.time()
-                await asyncio.to_thread(stage.wait_gone, gone)
-                happened.append(Disruption("old pods leave", began, time.time()))
     return reports, happened
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 Action = Literal["close", "drop", "stall", "slow", "goaway", "refuse_handle"]
-Moment = Literal["now", "setup", "turn", "tool_call", "answer"]
+Moment = Literal["now", "setup", "utterance", "turn", "tool_call", "answer"]
 
 
 @dataclass
@@ -17,8 +17,9 @@ class Fault:
         action: ``close`` the connection with ``code``; ``drop`` it without a close frame, as a lost network does;
             ``stall``: never say anything again; ``slow``: add ``delay_s`` to the latency; ``goaway``: announce the end
             in ``delay_s`` and close with ``code`` then; ``refuse_handle``: treat the handle as expired.
-        when: ``now``, to the open sessions that match; at ``setup``; when a user's turn has ended (``turn``); when a
-            function has been called (``tool_call``); or in the middle of an ``answer``. ``refuse_handle`` is always
+        when: ``now``, to the open sessions that match; at ``setup``; in the middle of the user's
+            ``utterance``, before it counts as a turn; when a user's turn has ended (``turn``); when a function has been
+            called (``tool_call``); or in the middle of an ``answer``. ``refuse_handle`` is always
             done at set-up.
         call: only the conversation of this call; its number is known from its first utterance on.
         turn: only when the conversation has this many user turns.

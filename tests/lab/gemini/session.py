@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _LETTERS_PER_TOKEN = 4
 # A close frame holds 125 bytes, two of which are the code.
 _LONGEST_REASON = 123
+# A caller's question takes some 0.7 s.
+_MIDDLE_OF_UTTERANCE_S = 0.35
 
 
 @dataclass
@@ -88,6 +90,7 @@ class Session:
         self._opened = time.monotonic()
         self._consumed = 0
         self._stalled = False
+        self._middle_passed = False
 
     async def serve(self) -> None:
         """Serve the connection until either side closes it."""
@@ -188,11 +191,12 @@ class Session:
         record.model, record.compression = setup.model, setup.compression
         record.functions = [function.name for function in setup.functions]
         if setup.handle:
-            restored = None if self._refuses() else self._simulator.conversations.restore(setup.handle)
-            if restored is None or (self.behaviour.exclusive_handles and self._simulator.serves(restored)):
+            restored = self._simulator.conversations.restore(setup.handle)
+            served = restored is not None and self._simulator.serves(restored)
+            self.conversation = restored or self.conversation
+            if restored is None or self._refuses() or (self.behaviour.exclusive_handles and served):
                 await self.close(self.behaviour.refused_handle_code, "BidiGenerateContent session not found")
             else:
-                self.conversation = restored
                 record.resumed = True
         self._note()
         await asyncio.sleep(self.behaviour.setup_s)
@@ -248,6 +252,9 @@ class Session:
         for pcm, rate in wire.parse_audio(realtime):
             for event in self._listener_at(rate).feed(pcm):
                 await self._take_speech(event)
+            if not self._middle_passed and self._listener.spoken_s >= _MIDDLE_OF_UTTERANCE_S:
+                self._middle_passed = True
+                await self.suffer("utterance")
         if (ends or wire.get(realtime, "audioStreamEnd")) and self._listener.speaking:
             await self._take_speech(self._listener.end())
         if text := wire.get(realtime, "text"):
@@ -287,6 +294,7 @@ class Session:
 
     async def _take_speech(self, event: Started | Ended) -> None:
         if isinstance(event, Started):
+            self._middle_passed = False
             if self.setup.interruptible:
                 await self._model.interrupt()
             return

@@ -49,6 +49,11 @@ class Listener:
         self._quiet_s = 0.0
         self._seconds = 0.0
 
+    @property
+    def spoken_s(self) -> float:
+        """Seconds since the utterance began; 0 between utterances."""
+        return self._seconds
+
     def feed(self, pcm: NDArray[np.int16]) -> list[Started | Ended]:
         """Take the next samples; returns what they began or ended."""
         seconds = pcm.size / self.rate

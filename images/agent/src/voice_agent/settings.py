@@ -203,6 +203,25 @@ class Settings(BaseModel):
             "set it to a URL without a path, for example https://gemini.example.internal",
         ),
     ] = None
+    gemini_stall_seconds: Annotated[
+        float,
+        _setting(
+            "GEMINI_STALL_SECONDS",
+            "how long Gemini may say nothing while it owes the caller an answer, or the rest of one, before the "
+            "connection is replaced and the caller's words are given to the new one",
+            "set it to a number of seconds from 1 up",
+            ge=1,
+        ),
+    ] = 10
+    gemini_reconnect_seconds: Annotated[
+        float,
+        _setting(
+            "GEMINI_RECONNECT_SECONDS",
+            "how long a call goes on trying to reach Gemini before it ends with an error",
+            "set it to a number of seconds from 0 up",
+            ge=0,
+        ),
+    ] = 30
     vad: Annotated[
         VadChoice,
         _setting(
@@ -220,6 +239,15 @@ class Settings(BaseModel):
             ge=0,
         ),
     ] = 480
+    drain_finish_within_seconds: Annotated[
+        int,
+        _setting(
+            "DRAIN_FINISH_WITHIN_SECONDS",
+            "how long after SIGTERM live calls may end by themselves before they are handed over to other pods",
+            "set it to a whole number of seconds from 0 up, less than DRAIN_TIMEOUT_SECONDS",
+            ge=0,
+        ),
+    ] = 30
     traces_exporter: Annotated[
         TracesExporter,
         _setting(

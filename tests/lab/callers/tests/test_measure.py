@@ -223,6 +223,7 @@ def test_an_answer_that_comes_too_late_is_no_second_turn() -> None:
 def test_an_answer_meant_for_another_call_is_seen() -> None:
     report = call_of(asked(1, 0.0), answer(1, 1.0), asked(2, 5.0), answer(2, 6.0, call=CALL + 1), Lost(20.0, 2))
 
+    assert report.foreign == ((CALL + 1, 2),)
     assert report.foreign_answers == 1
     assert report.lost_turns == 1
 

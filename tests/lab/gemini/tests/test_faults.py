@@ -42,6 +42,16 @@ async def test_a_close_in_a_chosen_turn(sim: Simulator, connect: Connect, code: 
     assert sim.turns[1].completed is None
 
 
+async def test_a_close_in_the_middle_of_an_utterance_comes_before_the_turn(sim: Simulator, connect: Connect) -> None:
+    sim.faults.append(Fault("close", "utterance", call=3, turn=1))
+    async with connect() as session:
+        await ask(session, Frame(Kind.ASK, 3, 1))
+        async with closed_by_server():
+            await say(session, Frame(Kind.ASK, 3, 2))
+            await messages_until(session, lambda m: False)
+    assert [turn.question for turn in sim.turns] == [1]
+
+
 async def test_a_fault_of_one_call_leaves_the_others(sim: Simulator, connect: Connect) -> None:
     sim.faults.append(Fault("close", call=3))
     async with connect() as third, connect() as fourth:

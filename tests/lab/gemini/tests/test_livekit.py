@@ -6,68 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import numpy as np
 import pytest
 from google.genai import types
-from livekit import rtc
 from livekit.agents import APIConnectOptions, llm
 from livekit.plugins.google.realtime import RealtimeModel
-from livekit.plugins.google.realtime.realtime_api import RealtimeSession
 
 from lab.gemini import Fault, Simulator
+from lab.gemini.plugin_call import Call, frames_of
 from lab.gemini.tests.client import DEADLINE_S, MODEL
-from lab.signals import Decoder, Frame, Kind, encode
+from lab.signals import Frame, Kind
 
-RATE = 48_000
 # The plugin's own.
 pytestmark = pytest.mark.filterwarnings("ignore:Setting .LiveConnectConfig.generation_config.:DeprecationWarning")
-
-
-class Call:
-    """One plugin session: speaks into it and hears what it generates."""
-
-    def __init__(self, session: RealtimeSession) -> None:
-        self.session = session
-        self.errors: asyncio.Queue[llm.RealtimeModelError] = asyncio.Queue()
-        self.speech_started = asyncio.Event()
-        self._generations: asyncio.Queue[llm.GenerationCreatedEvent] = asyncio.Queue()
-        session.on("generation_created", self._generations.put_nowait)
-        session.on("error", self.errors.put_nowait)
-        session.on("input_speech_started", lambda _: self.speech_started.set())
-
-    def say(self, frame: Frame) -> None:
-        """Speak a frame and then keep quiet, in the pieces of 10 ms that WebRTC brings."""
-        pcm = np.concatenate([encode(frame, RATE), np.zeros(RATE // 2, np.int16)])
-        for at in range(0, pcm.size, RATE // 100):
-            self.session.push_audio(rtc.AudioFrame(pcm[at : at + RATE // 100].tobytes(), RATE, 1, RATE // 100))
-
-    async def generation(self) -> llm.GenerationCreatedEvent:
-        """What the model begins next."""
-        async with asyncio.timeout(DEADLINE_S):
-            return await self._generations.get()
-
-    async def ask(self, frame: Frame) -> list[Frame]:
-        """Ask and hear the answer out."""
-        self.say(frame)
-        return await frames_of(await self.generation())
-
-    async def ask_and_keep(self, frame: Frame) -> None:
-        """Ask, hear the answer out, and wait for the handle that comes after it."""
-        before = self.session.session_resumption_handle
-        await self.ask(frame)
-        async with asyncio.timeout(DEADLINE_S):
-            while self.session.session_resumption_handle == before:  # noqa: ASYNC110 - the plugin tells of no change
-                await asyncio.sleep(0.01)
-
-
-async def frames_of(generation: llm.GenerationCreatedEvent) -> list[Frame]:
-    """The frames in what the model says in one generation."""
-    decoder, heard = Decoder(24_000), []
-    async with asyncio.timeout(DEADLINE_S):
-        async for message in generation.message_stream:
-            async for frame in message.audio_stream:
-                heard += decoder.feed(np.frombuffer(frame.data, np.int16))
-    return [found.frame for found in heard]
 
 
 @pytest.fixture

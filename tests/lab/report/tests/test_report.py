@@ -147,7 +147,7 @@ def test_the_json_says_what_the_page_says(folder: Path) -> None:
     assert values["summary"]["lost_turns"] == 1
     assert values["summary"]["ok"] is False
     assert [one["ok"] for one in values["calls"]] == [True, False]
-    assert values["calls"][1]["findings"] == ["1 lost"]
+    assert values["calls"][1]["findings"] == ["1 lost (question 6)"]
     assert values["disruptions"][0]["label"] == "helm upgrade <all>"
 
 

@@ -22,9 +22,11 @@ class Prepared:
     settings: Settings
     make_agent: Callable[[], Agent]
     vad: VAD | None
+    control: str
+    """Path of the pod's control socket."""
 
 
-def prepare(settings: Settings, process: JobProcess) -> None:
+def prepare(settings: Settings, control: str, process: JobProcess) -> None:
     """livekit-agents' `setup_fnc`: everything slow, so that the caller does not wait for it."""
     logs.configure_job()
     traces.start(settings)
@@ -32,6 +34,7 @@ def prepare(settings: Settings, process: JobProcess) -> None:
         settings=settings,
         make_agent=agents.load(settings.agent_class),
         vad=inference.VAD(model="silero") if settings.vad is VadChoice.SILERO else None,
+        control=control,
     )
 
 

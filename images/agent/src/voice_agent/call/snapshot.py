@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from voice_agent.gemini import ModelCheckpoint
+
 VERSION = 1
 
 # A conversation of an hour is some 100 kB as JSON; beyond this a snapshot is broken or hostile.
@@ -36,7 +38,7 @@ class SnapshotError(Exception):
 
 class _Frozen(BaseModel):
     # Unknown fields are those of a later minor change: ignored, so that an older pod can still take the call.
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
 
 
 class CallIdentity(_Frozen):
@@ -65,20 +67,13 @@ class AgentState(_Frozen):
     """What the agent's `save_state` returned."""
 
 
-class ModelState(_Frozen):
-    """Where the model's session stands."""
-
-    handle: str | None = None
-    """Gemini's session resumption handle; it covers the conversation up to some finished turn."""
-
-
 class Snapshot(_Frozen):
     """A call as another pod can go on with it."""
 
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
     call: CallIdentity
     agent: AgentState
-    model: ModelState = ModelState()
+    model: ModelCheckpoint = ModelCheckpoint()
     trace: dict[str, str] = {}
     """The W3C trace context of the call's span."""
     pod: str = ""

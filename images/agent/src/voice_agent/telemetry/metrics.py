@@ -14,7 +14,29 @@ SLOTS = Gauge("voice_agent_call_slots", "Calls the pod takes at a time", multipr
 SLOTS_TAKEN = Gauge("voice_agent_call_slots_taken", "Slots with a call, or promised to one", multiprocess_mode="max")
 CALLS = Counter(
     "voice_agent_calls",
-    "Calls that ended; outcome: finished (by itself), cut (at the drain deadline), failed (its process died)",
+    "Calls that ended here; outcome: finished (by itself), moved (to another pod), cut (at the drain deadline), "
+    "failed (its process died)",
     ["outcome"],
 )
 CALLS_REFUSED = Counter("voice_agent_calls_refused", "Calls left to another pod; reason: full or draining", ["reason"])
+HANDOVERS = Counter(
+    "voice_agent_handovers",
+    "Handovers that were tried; result: taken, failed (the call went on here), given_up (at the deadline)",
+    ["result"],
+)
+GEMINI_RECONNECTS = Counter(
+    "voice_agent_gemini_reconnects",
+    "Connections to Gemini that replaced one in a call; reason: goaway, stall, options, dropped, unreachable, "
+    "broken, or the close code",
+    ["reason"],
+)
+GEMINI_TURNS_REPLAYED = Counter(
+    "voice_agent_gemini_turns_replayed",
+    "Turns that another connection was given to answer; how: audio (heard again), continue (the rest of an answer), "
+    "tool (results of functions), request (what the agent asked for)",
+    ["how"],
+)
+GEMINI_TURNS_LOST = Counter(
+    "voice_agent_gemini_turns_lost", "Turns given up because no connection answered them, in calls that went on"
+)
+GEMINI_LOST = Counter("voice_agent_gemini_lost", "Calls that ended because Gemini could not be reached again")

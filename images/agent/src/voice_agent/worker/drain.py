@@ -25,12 +25,16 @@ SESSION_END_TIMEOUT_SECONDS = 10
 PROCESS_TIMEOUT_SECONDS = 10
 SHUTDOWN_SECONDS = 15 + 60 + SESSION_END_TIMEOUT_SECONDS + 2 * PROCESS_TIMEOUT_SECONDS
 
+STAGGER_SECONDS = 0.5
+
 
 class Outcome(StrEnum):
     """How a call ended, as seen from the pod."""
 
     FINISHED = "finished"
     """By itself: the caller or the agent left."""
+    MOVED = "moved"
+    """Another pod has it."""
     CUT = "cut"
     """At the drain deadline."""
     FAILED = "failed"
@@ -44,6 +48,9 @@ class DrainableServer(Protocol):
 
     def running(self) -> Collection[str]:
         """IDs of the jobs that run."""
+
+    def hand_over(self, job: str, within: float) -> bool:
+        """Ask a job to give its call to another pod in `within` seconds; False when it cannot be asked."""
 
     def cut(self, jobs: Collection[str]) -> None:
         """From now on the end of these jobs is not theirs but the deadline's."""
@@ -60,6 +67,7 @@ class Report:
     """What became of the calls that were live when the drain began."""
 
     finished: int
+    moved: int
     cut: int
     failed: int
     seconds: float
@@ -74,16 +82,17 @@ class Report:
 
     def __str__(self) -> str:
         return (
-            f"drained in {self.seconds:.1f} s; calls: {self.finished} finished, {self.cut} cut at the deadline, "
-            f"{self.failed} failed"
+            f"drained in {self.seconds:.1f} s; calls: {self.finished} finished, {self.moved} moved, "
+            f"{self.cut} cut at the deadline, {self.failed} failed"
         )
 
 
 class Drain:
     """One drain in a process's life, asked for by any number of signals."""
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float, finish_within_seconds: float) -> None:
         self._timeout = timeout_seconds
+        self._finish_within = finish_within_seconds
         self._asked = asyncio.Event()
         self._began = 0.0
 
@@ -95,8 +104,7 @@ class Drain:
     def ask(self, reason: str) -> None:
         """Begin to drain. Asked again, go on as before: leaving sooner would cut calls."""
         if self.asked:
-            left = max(0.0, self._began + self._timeout - time.monotonic())
-            logger.warning("%s: already draining; live calls may go on for %.0f s more", reason, left)
+            logger.warning("%s: already draining; live calls may go on for %.0f s more", reason, self._left)
             return
         self._began = time.monotonic()
         self._asked.set()
@@ -119,6 +127,7 @@ class Drain:
             ended = server.outcomes - before
             report = Report(
                 finished=ended[Outcome.FINISHED],
+                moved=ended[Outcome.MOVED],
                 cut=ended[Outcome.CUT] + (0 if closed else len(server.running())),
                 failed=ended[Outcome.FAILED],
                 seconds=time.monotonic() - self._began,
@@ -129,9 +138,11 @@ class Drain:
 
     async def _until_calls_end(self, server: DrainableServer) -> None:
         calls_end = asyncio.ensure_future(server.close_to_new_calls())
-        left = self._began + self._timeout - time.monotonic()
         # Even with no time left, one turn of the loop lets the server close itself to new calls.
-        await asyncio.wait({calls_end}, timeout=max(left, 0.1))
+        await asyncio.wait({calls_end}, timeout=max(min(self._finish_within, self._left), 0.1))
+        handing_over = asyncio.ensure_future(self._hand_over(server))
+        await asyncio.wait({calls_end}, timeout=max(self._left, 0.1))
+        handing_over.cancel()
         if calls_end.done():
             calls_end.result()
             return
@@ -141,6 +152,20 @@ class Drain:
             "the drain deadline has come; calls that are cut: %d", len(running), extra={"jobs": list(running)}
         )
         server.cut(running)
+
+    async def _hand_over(self, server: DrainableServer) -> None:
+        asked: set[str] = set()
+        while waiting := sorted(set(server.running()) - asked):
+            # One that has only just begun is not connected yet: look again.
+            ready = next((job for job in waiting if server.hand_over(job, self._left)), None)
+            asked |= {ready} if ready else set()
+            # A pod that gives all its calls away at once would have its successors start all their processes at
+            # once; half of the time stays for the last call's own turn.
+            await asyncio.sleep(min(STAGGER_SECONDS, self._left / 2 / len(waiting)))
+
+    @property
+    def _left(self) -> float:
+        return max(0.0, self._began + self._timeout - time.monotonic())
 
     async def _close(self, server: DrainableServer) -> bool:
         try:
@@ -153,5 +178,6 @@ class Drain:
 
 def _describe(span: Span, report: Report) -> None:
     span.set_attribute("voice_agent.drain.finished", report.finished)
+    span.set_attribute("voice_agent.drain.moved", report.moved)
     span.set_attribute("voice_agent.drain.cut", report.cut)
     span.set_attribute("voice_agent.drain.failed", report.failed)

@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     """What the worker's exit code tells an operator."""
 
     OK = 0
-    """Every call ended by itself."""
+    """Every call ended by itself, or went to another pod."""
     CRASHED = 1
     """A defect; the log has the traceback."""
     SETTINGS = 2
@@ -42,7 +42,7 @@ def run(settings: Settings) -> ExitCode:
 
 
 async def _serve(settings: Settings) -> ExitCode:
-    drain = Drain(settings.drain_timeout_seconds)
+    drain = Drain(settings.drain_timeout_seconds, settings.drain_finish_within_seconds)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain.ask, number.name)
@@ -50,7 +50,7 @@ async def _serve(settings: Settings) -> ExitCode:
     started = asyncio.Event()
     server.on("worker_started", started.set)
 
-    async with probes(settings.probe_port, server.not_ready), metrics(settings.metrics_port):
+    async with server.jobs.listening(), probes(settings.probe_port, server.not_ready), metrics(settings.metrics_port):
         serving = asyncio.create_task(server.run(), name="serving")
         asked = asyncio.create_task(_both(started, drain), name="asked to drain")
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -75,7 +75,13 @@ def _leave(report: Report) -> ExitCode:
         "%s; leaving with exit code %d",
         report,
         code,
-        extra={"finished": report.finished, "cut": report.cut, "failed": report.failed, "seconds": report.seconds},
+        extra={
+            "finished": report.finished,
+            "moved": report.moved,
+            "cut": report.cut,
+            "failed": report.failed,
+            "seconds": report.seconds,
+        },
     )
     if report.jobs_left:
         # Waiting for their threads would only end with SIGKILL.

@@ -16,6 +16,7 @@ from voice_agent.call import process, session
 from voice_agent.settings import Settings
 from voice_agent.telemetry import metrics
 from voice_agent.worker import forkserver
+from voice_agent.worker.control import Jobs
 from voice_agent.worker.drain import PROCESS_TIMEOUT_SECONDS, SESSION_END_TIMEOUT_SECONDS, Drain, Outcome
 from voice_agent.worker.slots import FULL_THRESHOLD, NoFreeSlotError, Slots
 
@@ -38,12 +39,13 @@ class CallServer(AgentServer):
         # Else livekit-agents loads a turn detector, 244 MB by its own account (ipc/_preload.py), that Gemini makes
         # needless.
         os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
+        self.jobs = Jobs()
         super().__init__(
             ws_url=settings.livekit_url,
             api_key=settings.livekit_api_key,
             api_secret=settings.livekit_api_secret.get_secret_value(),
             max_retry=RETRY_FOR_EVER,
-            setup_fnc=partial(process.prepare, settings),
+            setup_fnc=partial(process.prepare, settings, self.jobs.path),
             load_fnc=self._report_load,
             load_threshold=FULL_THRESHOLD,
             num_idle_processes=settings.idle_processes,
@@ -76,6 +78,10 @@ class CallServer(AgentServer):
     def running(self) -> Collection[str]:
         """IDs of the jobs that run."""
         return {job.job.id for job in self.active_jobs}
+
+    def hand_over(self, job: str, within: float) -> bool:
+        """Ask a job to give its call to another pod in `within` seconds; False when it cannot be asked."""
+        return self.jobs.hand_over(job, within)
 
     def cut(self, jobs: Collection[str]) -> None:
         """From now on the end of these jobs is not theirs but the deadline's."""
@@ -129,6 +135,8 @@ class CallServer(AgentServer):
         job = executor.running_job.job
         if job.id in self._cut:
             outcome = Outcome.CUT
+        elif job.id in self.jobs.moved:
+            outcome = Outcome.MOVED
         else:
             outcome = Outcome.FAILED if executor.status is JobStatus.FAILED else Outcome.FINISHED
         self.outcomes[outcome] += 1

@@ -1,0 +1,272 @@
+"""The old agent's side: call a successor, serve on until it is there, give it the call at a turn boundary."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import aiohttp
+from livekit import api, rtc
+
+from voice_agent.call.control import Result
+from voice_agent.call.errand import Errand, Kind, write
+from voice_agent.call.handover import boundary
+from voice_agent.call.handover.wire import (
+    MEET,
+    STATE_TOPIC,
+    TAKE,
+    TAKEN,
+    Greeting,
+    Introduction,
+    State,
+    is_agent,
+)
+from voice_agent.call.live import Call, path_of
+from voice_agent.gemini import ModelCheckpoint
+from voice_agent.telemetry.traces import tracer
+
+logger = logging.getLogger(__name__)
+
+# A dispatch that finds no worker at once never finds one (livekit-server 1.13.5): it must be made again.
+ASSIGNED_WITHIN_SECONDS = 2.0
+# A successor without a warm process starts one (3 s on an idle core, several times that on a starved one).
+MET_WITHIN_SECONDS = 30.0
+TAKEN_WITHIN_SECONDS = 10.0
+ANSWERED_AFTER_SECONDS = 0.2
+LAST_WORDS_SECONDS = 5.0
+REMOVE_TIMEOUT_SECONDS = 5.0
+PAUSE_SECONDS = 0.5
+
+API_ERRORS = (api.TwirpError, aiohttp.ClientError, TimeoutError)
+
+
+class NoSuccessorError(Exception):
+    """No other agent took the call; the message says at which step."""
+
+
+class Offer:
+    """One call that is offered to other pods until one takes it, or time is up."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._room = call.context.room
+
+    async def hand_over(self, seconds: float) -> AsyncIterator[Result]:
+        """Try until another agent has taken the call, or `seconds` have passed; until then this one serves it.
+
+        At the last moment the boundary is no longer waited for.
+        """
+        deadline = time.monotonic() + seconds
+        with tracer.start_as_current_span("handover") as span:
+            for attempt in itertools.count(1):
+                span.set_attribute("voice_agent.handover.attempts", attempt)
+                if time.monotonic() >= deadline:
+                    break
+                try:
+                    await _Attempt(self._call, deadline).run()
+                except Exception as reason:
+                    expected = isinstance(reason, NoSuccessorError)
+                    logger.warning(
+                        "no successor yet, the call goes on here: %s", reason, exc_info=None if expected else reason
+                    )
+                    yield Result.FAILED
+                    # Each step has waited for itself; this keeps a broken API from being asked in a loop.
+                    await asyncio.sleep(PAUSE_SECONDS)
+                else:
+                    yield Result.TAKEN
+                    return
+        logger.error("no successor took the call in time")
+        yield Result.GIVEN_UP
+
+
+class _Attempt:
+    def __init__(self, call: Call, deadline: float) -> None:
+        self._call = call
+        self._room = call.context.room
+        self._deadline = deadline
+        self._nonce = secrets.token_urlsafe(16)
+        self._successor = ""
+        self._met = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._stated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._taken = asyncio.Event()
+        self._gone = asyncio.Event()
+
+    async def run(self) -> None:
+        async with self._answering(), self._dispatched() as dispatch:
+            await self._until_assigned(dispatch)
+            await self._until(self._met, MET_WITHIN_SECONDS, "it did not come")
+            logger.info("successor met", extra={"successor": self._successor})
+            await self._until(self._asked, MET_WITHIN_SECONDS, "it did not get ready")
+            await self._give()
+
+    async def _give(self) -> None:
+        await boundary.until(self._call, self._deadline, self._gone)
+        if self._gone.is_set():
+            raise NoSuccessorError("it left while we waited for the turn's end")
+        began = time.monotonic()
+        try:
+            await self._send(await self._call.hold())
+            self._stated.set_result(None)
+            await self._until(self._taken, TAKEN_WITHIN_SECONDS, "it did not say that it has the call")
+        except NoSuccessorError:
+            await self._carry_on()
+            raise
+        except Exception as error:
+            # The successor waits for it; and what failed here once must not cost the call.
+            self._stated.set_exception(rtc.RpcError(rtc.RpcError.ErrorCode.APPLICATION_ERROR, "no state"))
+            await self._carry_on()
+            logger.exception("the state was not sent")
+            raise NoSuccessorError("the state was not sent") from error
+        logger.info(
+            "call handed over to %s in %.2f s", self._successor, time.monotonic() - began, extra={"epoch": self._epoch}
+        )
+
+        # Our answer to `taken` must be out before we leave.
+        await asyncio.sleep(ANSWERED_AFTER_SECONDS)
+        if speech := self._call.session.current_speech:
+            # Only at a forced handover: the successor knows these words as said.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(speech.wait_for_playout(), LAST_WORDS_SECONDS)
+
+    async def _carry_on(self) -> None:
+        # It may only be slow: without this both would speak.
+        await self._remove_successor()
+        await self._call.resume()
+
+    async def _send(self, model: ModelCheckpoint) -> None:
+        snapshot = self._call.snapshot(model)
+        snapshot = snapshot.model_copy(update={"call": snapshot.call.model_copy(update={"epoch": self._epoch})})
+        silent_for = time.time() - model.recorded_until if model.recorded_until else 0.0
+        state = State(snapshot=snapshot.encode(), silent_for=silent_for).model_dump_json().encode()
+        writer = await self._room.local_participant.stream_bytes(
+            self._nonce, total_size=len(state), topic=STATE_TOPIC, destination_identities=[self._successor]
+        )
+        await writer.write(state)
+        await writer.aclose()
+
+    @property
+    def _epoch(self) -> int:
+        return self._call.identity.epoch + 1
+
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        participant = self._room.local_participant
+
+        async def meet(request: rtc.RpcInvocationData) -> str:
+            await self._check(request)
+            self._successor = request.caller_identity
+            self._met.set()
+            introduction = Introduction(
+                call=self._call.identity,
+                agent=path_of(self._call.agent),
+                dispatch=self._call.context.job.dispatch_id,
+            )
+            return introduction.model_dump_json()
+
+        async def take(request: rtc.RpcInvocationData) -> str:
+            await self._check(request, self._successor)
+            self._asked.set()
+            await asyncio.shield(self._stated)
+            return ""
+
+        async def taken(request: rtc.RpcInvocationData) -> str:
+            await self._check(request, self._successor)
+            self._taken.set()
+            return ""
+
+        def left(participant: rtc.RemoteParticipant) -> None:
+            if participant.identity == self._successor:
+                self._gone.set()
+
+        methods = {MEET: meet, TAKE: take, TAKEN: taken}
+        for name, method in methods.items():
+            participant.register_rpc_method(name, method)
+        self._room.on("participant_disconnected", left)
+        try:
+            yield
+        finally:
+            self._room.off("participant_disconnected", left)
+            for name in methods:
+                participant.unregister_rpc_method(name)
+
+    async def _check(self, request: rtc.RpcInvocationData, only: str | None = None) -> None:
+        known = hmac.compare_digest(Greeting.model_validate_json(request.payload).nonce, self._nonce)
+        expected = only is None or request.caller_identity == only
+        if not (known and expected and await is_agent(self._room, request.caller_identity)):
+            logger.warning("a participant that is not the successor asked for the call; refused")
+            raise rtc.RpcError(rtc.RpcError.ErrorCode.APPLICATION_ERROR, "not the successor")
+
+    @asynccontextmanager
+    async def _dispatched(self) -> AsyncIterator[api.AgentDispatch]:
+        context = self._call.context
+        errand = Errand(
+            kind=Kind.HANDOVER,
+            caller=self._call.identity.caller,
+            epoch=self._epoch,
+            predecessor=self._room.local_participant.identity,
+            nonce=self._nonce,
+        )
+        if self._call.identity.caller not in self._room.remote_participants:
+            # A dispatch for a room that is gone would create it.
+            raise NoSuccessorError("the caller has left")
+        request = api.CreateAgentDispatchRequest(
+            agent_name=context.job.agent_name, room=self._room.name, metadata=write(errand)
+        )
+        try:
+            dispatch = await context.api.agent_dispatch.create_dispatch(request)
+        except API_ERRORS as error:
+            raise NoSuccessorError(f"LiveKit took no dispatch: {error}") from error
+        try:
+            yield dispatch
+        except NoSuccessorError:
+            await self._withdraw(dispatch)
+            raise
+
+    async def _withdraw(self, dispatch: api.AgentDispatch) -> None:
+        # It would start again with the next room of this name.
+        try:
+            await self._call.context.api.agent_dispatch.delete_dispatch(dispatch.id, self._room.name)
+        except API_ERRORS as error:
+            logger.warning("a dispatch without a taker could not be deleted: %s", error)
+
+    async def _remove_successor(self) -> None:
+        if not self._successor or self._gone.is_set():
+            return
+        identity = api.RoomParticipantIdentity(room=self._room.name, identity=self._successor)
+        try:
+            async with asyncio.timeout(REMOVE_TIMEOUT_SECONDS):
+                await self._call.context.api.room.remove_participant(identity)
+        except API_ERRORS as error:
+            logger.warning("the successor could not be removed: %s", error)
+
+    async def _until_assigned(self, dispatch: api.AgentDispatch) -> None:
+        async def assigned() -> None:
+            while not self._met.is_set():
+                found = await self._call.context.api.agent_dispatch.get_dispatch(dispatch.id, self._room.name)
+                if found is not None and found.state.jobs:
+                    return
+                await asyncio.sleep(0.2)
+
+        try:
+            await asyncio.wait_for(assigned(), ASSIGNED_WITHIN_SECONDS)
+        except TimeoutError:
+            raise NoSuccessorError("no pod has a free slot") from None
+        except API_ERRORS as error:
+            raise NoSuccessorError(f"LiveKit does not tell of the dispatch: {error}") from error
+
+    async def _until(self, event: asyncio.Event, seconds: float, failure: str) -> None:
+        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._gone.wait())]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not event.is_set():
+            raise NoSuccessorError(failure)

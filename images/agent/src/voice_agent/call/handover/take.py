@@ -1,0 +1,132 @@
+"""The successor's side: get ready while the other agent serves, then go on where it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from livekit import rtc
+from pydantic import ValidationError
+
+from voice_agent.call.errand import Errand
+from voice_agent.call.handover.wire import (
+    MEET,
+    STATE_TOPIC,
+    TAKE,
+    TAKEN,
+    Greeting,
+    Introduction,
+    State,
+    TakeRequest,
+    departure,
+    is_agent,
+)
+from voice_agent.call.snapshot import Snapshot, SnapshotError, decode
+
+logger = logging.getLogger(__name__)
+
+ANSWER_WITHIN_SECONDS = 10.0
+# The predecessor answers `take` at a turn boundary: as late as the end of a long answer, or of its deadline.
+TAKE_WITHIN_SECONDS = 600.0
+STATE_WITHIN_SECONDS = 10.0
+# The predecessor removes us from the room long before.
+KEPT_AFTER_SECONDS = 30.0
+
+
+class TakeError(Exception):
+    """The call could not be taken over; the predecessor has it, or it is over."""
+
+
+class Taking:
+    """A takeover that has been asked of this job."""
+
+    def __init__(self, room: rtc.Room, errand: Errand) -> None:
+        self._room = room
+        self._errand = errand
+        self._states: asyncio.Queue[State] = asyncio.Queue()
+        self._readers: set[asyncio.Task[None]] = set()
+
+    async def meet(self) -> Introduction:
+        """Make ourselves known to the agent that serves the call.
+
+        Raises:
+            TakeError: it is gone, or it does not know of this takeover.
+        """
+        if not await is_agent(self._room, self._errand.predecessor):
+            raise TakeError("the agent that called for a successor is gone")
+        answer = await self._ask(MEET, Greeting(nonce=self._errand.nonce), ANSWER_WITHIN_SECONDS)
+        return Introduction.model_validate_json(answer)
+
+    async def take(self) -> tuple[Snapshot, float]:
+        """Wait for the turn boundary; the snapshot, and the moment of the cut on this process's `time.monotonic()`.
+
+        Raises:
+            TakeError: the predecessor left, or kept the call, or what it sent is of no use.
+        """
+        async with self._receiving():
+            await self._ask(TAKE, TakeRequest(nonce=self._errand.nonce), TAKE_WITHIN_SECONDS)
+            try:
+                state = await asyncio.wait_for(self._states.get(), STATE_WITHIN_SECONDS)
+            except TimeoutError:
+                raise TakeError("the state did not come") from None
+        received = time.monotonic()
+        try:
+            return decode(state.snapshot), received - state.silent_for
+        except SnapshotError as error:
+            raise TakeError(f"the snapshot cannot be used: {error}") from error
+
+    async def taken(self) -> None:
+        """Tell the predecessor that it may leave.
+
+        Raises:
+            TakeError: it did not hear that, and has not left: it goes on with the call.
+        """
+        try:
+            await self._ask(TAKEN, Greeting(nonce=self._errand.nonce), ANSWER_WITHIN_SECONDS)
+        except TakeError:
+            # It may have heard, and left before its answer was out; it may also have died. The call is ours then.
+            try:
+                await asyncio.wait_for(departure(self._room, self._errand.predecessor), KEPT_AFTER_SECONDS)
+            except TimeoutError:
+                raise TakeError("the agent before keeps the call") from None
+            if not self._room.isconnected():
+                raise TakeError("the agent before has removed this one") from None
+
+    async def _ask(self, method: str, request: Greeting, seconds: float) -> str:
+        try:
+            return await self._room.local_participant.perform_rpc(
+                destination_identity=self._errand.predecessor,
+                method=method,
+                payload=request.model_dump_json(),
+                response_timeout=seconds,
+            )
+        except rtc.RpcError as error:
+            raise TakeError(f"{method}: {error.message}") from error
+
+    @asynccontextmanager
+    async def _receiving(self) -> AsyncIterator[None]:
+        def arrive(reader: rtc.ByteStreamReader, sender: str) -> None:
+            if sender != self._errand.predecessor or reader.info.name != self._errand.nonce:
+                reader.close()
+                return
+            task = asyncio.create_task(self._read(reader))
+            self._readers.add(task)
+            task.add_done_callback(self._readers.discard)
+
+        self._room.register_byte_stream_handler(STATE_TOPIC, arrive)
+        try:
+            yield
+        finally:
+            self._room.unregister_byte_stream_handler(STATE_TOPIC)
+
+    async def _read(self, reader: rtc.ByteStreamReader) -> None:
+        data = bytearray()
+        async for chunk in reader:
+            data += chunk
+        try:
+            self._states.put_nowait(State.model_validate_json(bytes(data)))
+        except ValidationError:
+            logger.exception("the predecessor's state is broken")

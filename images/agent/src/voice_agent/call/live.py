@@ -1,0 +1,138 @@
+"""The call that this process serves."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol, runtime_checkable
+
+from livekit.agents import Agent, AgentSession, ChatContext, JobContext
+from opentelemetry import propagate
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from voice_agent.call.snapshot import AgentState, CallIdentity, Snapshot
+from voice_agent.gemini import ModelCheckpoint, ResumableSession
+
+logger = logging.getLogger(__name__)
+
+_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+
+
+@runtime_checkable
+class SavesState(Protocol):
+    """An agent that has state of its own: whatever JSON can hold."""
+
+    def save_state(self) -> JsonValue:
+        """What another pod needs to go on; asked for after every turn, and before the call moves."""
+
+
+@runtime_checkable
+class RestoresState(Protocol):
+    """An agent that takes up state that `save_state` returned in another process."""
+
+    def restore_state(self, state: JsonValue) -> None:
+        """Called once, before the first word, in place of `on_enter`, which has run in the call's first pod."""
+
+
+@dataclass
+class Call:
+    """A call with its agent."""
+
+    context: JobContext
+    identity: CallIdentity
+    session: AgentSession[None]
+    began_at: datetime
+
+    @property
+    def agent(self) -> Agent:
+        """The agent that is active now; tools may have put another in the first one's place."""
+        return self.session.current_agent
+
+    @property
+    def model(self) -> ResumableSession | None:
+        """The model's session of the active agent; None if the agent brings a model that is not ours."""
+        try:
+            model = self.agent.realtime_llm_session
+        except RuntimeError:  # a pipeline of speech to text, language model and text to speech has none
+            return None
+        return model if isinstance(model, ResumableSession) else None
+
+    async def hold(self) -> ModelCheckpoint:
+        """Answer no more, so that another agent can; with our model what the caller says is kept."""
+        if model := self.model:
+            return await model.hold()
+        self.session.input.set_audio_enabled(False)
+        return ModelCheckpoint()
+
+    async def resume(self, state: ModelCheckpoint | None = None, *, cut: float | None = None) -> None:
+        """Answer again, or for the first time; see `ResumableSession.resume`."""
+        if model := self.model:
+            await model.resume(state, cut=cut)
+        else:
+            self.session.input.set_audio_enabled(True)
+
+    def snapshot(self, model: ModelCheckpoint) -> Snapshot:
+        """The call as it is now."""
+        agent = self.agent
+        trace: dict[str, str] = {}
+        propagate.inject(trace)
+        return Snapshot(
+            call=self.identity,
+            agent=AgentState(
+                path=path_of(agent),
+                instructions=str(agent.instructions),
+                chat=agent.chat_ctx.to_dict(exclude_timestamp=False, exclude_metrics=True, exclude_config_update=True),
+                own=_own_state(agent),
+            ),
+            model=model,
+            trace=trace,
+            pod=os.environ.get("POD_NAME", ""),
+            began_at=self.began_at,
+            written_at=datetime.now(UTC),
+            caller_speaking=self.session.user_state == "speaking",
+        )
+
+    async def restore(self, snapshot: Snapshot) -> None:
+        """Put the conversation and the agent's own state in place."""
+        agent = self.agent
+        if snapshot.agent.instructions != agent.instructions:
+            await agent.update_instructions(snapshot.agent.instructions)
+        await agent.update_chat_ctx(ChatContext.from_dict(snapshot.agent.chat))
+        if isinstance(agent, RestoresState):
+            try:
+                agent.restore_state(snapshot.agent.own)
+            except Exception:
+                logger.exception("restore_state of %s failed; the call goes on without that state", snapshot.agent.path)
+        self.began_at = snapshot.began_at
+
+
+def path_of(agent: Agent) -> str:
+    """`package.module:Class` of the agent."""
+    return f"{type(agent).__module__}:{type(agent).__qualname__}"
+
+
+def _own_state(agent: Agent) -> JsonValue:
+    if not isinstance(agent, SavesState):
+        return None
+    try:
+        return _JSON.validate_python(agent.save_state())
+    except ValidationError:
+        # Its message would quote the state.
+        logger.error("save_state of %s returned what JSON cannot hold; it is left out", path_of(agent))  # noqa: TRY400
+    except Exception:
+        logger.exception("save_state of %s failed; its state is left out", path_of(agent))
+    return None
+
+
+def enter_silently(agent: Agent) -> None:
+    """Keep `on_enter` from running when the session starts: it has run when the caller came.
+
+    Only this once: an agent that a tool returns to later is entered as always.
+    """
+
+    async def entered() -> None:
+        del agent.on_enter
+
+    agent.on_enter = entered  # type: ignore[method-assign]

@@ -1,0 +1,17 @@
+"""Gemini Live as this project uses it: a call that outlives its connections, here and in another pod."""
+
+from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint, ToolCall
+from voice_agent.gemini.endpoint import client, http_options
+from voice_agent.gemini.model import ResumableModel, realtime_model
+from voice_agent.gemini.session import ResumableSession
+
+__all__ = [
+    "Gap",
+    "ModelCheckpoint",
+    "ResumableModel",
+    "ResumableSession",
+    "ToolCall",
+    "client",
+    "http_options",
+    "realtime_model",
+]

@@ -1,0 +1,62 @@
+"""The worker's end of the control socket: it tells the jobs of this pod to hand their calls over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from voice_agent.call.control import HandOver, Hello, Result, Tried
+from voice_agent.telemetry import metrics
+
+logger = logging.getLogger(__name__)
+
+
+class Jobs:
+    """The jobs that are connected, and what they told."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="voice-agent-")
+        self.path = str(Path(self._folder.name) / "control")
+        self.moved: set[str] = set()
+        """IDs of the jobs whose calls other pods have taken."""
+        self._jobs: dict[str, asyncio.StreamWriter] = {}
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Take connections at `path`."""
+        server = await asyncio.start_unix_server(self._serve, self.path)
+        try:
+            yield
+        finally:
+            server.close()
+            self._folder.cleanup()
+
+    def hand_over(self, job: str, within: float) -> bool:
+        """Ask `job` to hand its call over in `within` seconds; False when it is not connected."""
+        writer = self._jobs.get(job)
+        if writer is None or writer.is_closing():
+            return False
+        writer.write(HandOver(within=within).line())
+        return True
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        job = ""
+        try:
+            job = Hello.model_validate_json(await reader.readline()).job
+            self._jobs[job] = writer
+            while line := await reader.readline():
+                result = Tried.model_validate_json(line).result
+                metrics.HANDOVERS.labels(result).inc()
+                if result is Result.TAKEN:
+                    self.moved.add(job)
+        except (ValidationError, ConnectionError):
+            logger.warning("a job's control connection failed", extra={"job_id": job}, exc_info=True)
+        finally:
+            self._jobs.pop(job, None)
+            writer.close()

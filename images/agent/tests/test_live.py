@@ -1,0 +1,94 @@
+"""What of a call goes into a snapshot, and what a team's own code can spoil."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from livekit.agents import Agent, AgentSession, JobContext
+from livekit.agents.llm import ChatMessage
+
+from voice_agent.call.errand import Errand, Kind, read, write
+from voice_agent.call.live import Call, enter_silently
+from voice_agent.call.snapshot import CallIdentity, Snapshot, decode
+from voice_agent.gemini import ModelCheckpoint
+
+
+class Form(Agent):
+    """Keeps what a test gives it."""
+
+    def __init__(self, state: Any = None) -> None:
+        super().__init__(instructions="Fill in the form.")
+        self.state = state
+        self.entered = 0
+
+    async def on_enter(self) -> None:
+        """Count."""
+        self.entered += 1
+
+    def save_state(self) -> Any:
+        """What the test gave, or its failure."""
+        if isinstance(self.state, Exception):
+            raise self.state
+        return self.state
+
+    def restore_state(self, state: Any) -> None:
+        """Take it, unless it is the one that fails."""
+        if state == "poison":
+            raise ValueError(state)
+        self.state = state
+
+
+def call_of(agent: Agent) -> Call:
+    session = SimpleNamespace(current_agent=agent, user_state="listening")
+    identity = CallIdentity(room="room", room_sid="RM_1", caller="caller")
+    return Call(cast(JobContext, None), identity, cast("AgentSession[None]", session), datetime.now(UTC))
+
+
+def snapshot_of(agent: Agent) -> Snapshot:
+    return decode(call_of(agent).snapshot(ModelCheckpoint()).encode())
+
+
+async def test_conversation_instructions_and_state_come_back() -> None:
+    old, new = Form({"name": "Ada"}), Form()
+    await old.update_instructions("Ask for the street.")
+    context = old.chat_ctx.copy()
+    context.add_message(role="user", content="I live in")
+    await old.update_chat_ctx(context)
+
+    call = call_of(new)
+    await call.restore(snapshot_of(old))
+
+    assert new.instructions == "Ask for the street."
+    assert [item.text_content for item in new.chat_ctx.items if isinstance(item, ChatMessage)] == ["I live in"]
+    assert new.state == {"name": "Ada"}
+
+
+@pytest.mark.parametrize("state", [object(), {1: object()}, RuntimeError("no state today")])
+def test_state_that_cannot_be_saved_is_left_out(state: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert snapshot_of(Form(state)).agent.own is None
+    assert re.search(r"save_state of \S*test_live:Form", caplog.text)
+
+
+async def test_state_that_cannot_be_restored_does_not_end_the_call(caplog: pytest.LogCaptureFixture) -> None:
+    await call_of(Form()).restore(snapshot_of(Form("poison")))
+    assert re.search(r"restore_state of \S*test_live:Form failed", caplog.text)
+
+
+async def test_an_agent_is_entered_silently_once() -> None:
+    agent = Form()
+    enter_silently(agent)
+    await agent.on_enter()
+    assert agent.entered == 0
+    await agent.on_enter()
+    assert agent.entered == 1
+
+
+def test_an_errand_comes_back_and_a_teams_metadata_is_none() -> None:
+    errand = Errand(kind=Kind.HANDOVER, caller="caller", epoch=2, predecessor="agent-1", nonce="n")
+    assert read(write(errand)) == errand
+    for metadata in ("", "customer 7", '{"customer": 7}', "[]", '{"voice-agent": {"kind": "party"}}'):
+        assert read(metadata) is None

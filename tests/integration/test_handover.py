@@ -1,0 +1,192 @@
+"""A draining pod gives its calls to other pods, and no caller notices."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from livekit import rtc
+
+from lab.callers import CallFleet, CallPlan, CallReport
+from lab.gemini import Simulator
+from lab.livekit import LiveKit
+from lab.peer import ask, called_for, dispatches, participant
+from lab.worker import worker
+from voice_agent.call.handover.wire import MEET, STATE_TOPIC, TAKE, TAKEN
+
+AGENTS = str(Path(__file__).parent / "agents")
+TERM = signal.SIGTERM
+
+
+@pytest.fixture
+def variables(variables: dict[str, str]) -> dict[str, str]:
+    return variables | {"DRAIN_FINISH_WITHIN_SECONDS": "0", "DRAIN_TIMEOUT_SECONDS": "60"}
+
+
+def unnoticed(report: CallReport) -> None:
+    """Nothing that the caller could have heard."""
+    assert not report.lost
+    assert report.lost_turns == 0
+    assert report.answered_twice == 0
+    assert report.memory_kept
+    assert report.overlap_ms <= 100
+
+
+async def test_a_call_moves_from_pod_to_pod(variables: dict[str, str], plan: CallPlan, livekit: LiveKit) -> None:
+    names = ["one", "two", "three", "four"]
+    async with AsyncExitStack() as stack:
+        pod = await stack.enter_async_context(worker(variables, pod=names[0]))
+        await pod.ready()
+        fleet = await stack.enter_async_context(CallFleet(plan, 1))
+        await fleet.all_answering()
+        for name in names[1:]:
+            successor = await stack.enter_async_context(worker(variables, pod=name))
+            await successor.ready()
+            await fleet.more_answers(1)
+            pod.send(TERM)
+            assert await pod.exit_code() == 0
+            assert (pod.lines[-1]["moved"], pod.lines[-1]["cut"]) == (1, 0)
+            pod = successor
+        await fleet.more_answers(1)
+        assert len(await dispatches(livekit, f"{plan.room}-1")) == 1
+        [report] = await fleet.finish()
+    assert report.pods == names
+    unnoticed(report)
+
+
+async def test_automatic_dispatch_hands_over_too(variables: dict[str, str], plan: CallPlan) -> None:
+    variables |= {"AGENT_NAME": ""}
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(replace(plan, agent_name=""), 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables, pod="two") as two:
+                await two.ready()
+                one.send(TERM)
+                assert await one.exit_code() == 0
+                await fleet.more_answers(1)
+                [report] = await fleet.finish()
+    assert report.pods[-1] == "two"
+    unnoticed(report)
+
+
+async def test_a_call_is_served_until_a_successor_comes(variables: dict[str, str], plan: CallPlan) -> None:
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            one.send(TERM)
+            await one.logged("no pod has a free slot", times=2)
+            assert await one.metric('voice_agent_handovers_total{result="failed"}') >= 1
+            async with worker(variables, pod="two") as two:
+                await two.ready()
+                assert await one.exit_code() == 0
+                await fleet.more_answers(1)
+                [report] = await fleet.finish()
+    assert report.pods == ["one", "two"]
+    unnoticed(report)
+
+
+async def test_a_pod_full_of_calls_is_emptied(variables: dict[str, str], plan: CallPlan) -> None:
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 4) as fleet:
+            await fleet.all_answering()
+            async with worker(variables | {"IDLE_PROCESSES": "2"}, pod="two") as two:
+                await two.ready()
+                one.send(TERM)
+                assert await one.exit_code() == 0
+                await fleet.more_answers(1)
+                reports = await fleet.finish()
+    assert one.lines[-1]["moved"] == 4
+    for report in reports:
+        assert report.pods == ["one", "two"]
+        unnoticed(report)
+
+
+async def test_an_agents_own_state_moves_with_the_call(variables: dict[str, str], plan: CallPlan) -> None:
+    variables |= {"AGENT_CLASS": "cart_agent:Cart", "PYTHONPATH": AGENTS}
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables, pod="two") as two:
+                await two.ready()
+                one.send(TERM)
+                line = await two.logged("cart taken up")
+                await fleet.more_answers(1)
+                [report] = await fleet.finish()
+                assert not [line for line in two.lines if "cart opened" in line["message"]]
+    assert line["message"].endswith("['welcome gift', 'apple']")
+    unnoticed(report)
+
+
+async def test_an_agent_with_a_model_of_its_own_moves_too(
+    variables: dict[str, str], plan: CallPlan, gemini: Simulator
+) -> None:
+    variables |= {"AGENT_CLASS": "plain_agent:WithModel", "PYTHONPATH": AGENTS, "OWN_MODEL_URL": gemini.url}
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables, pod="two") as two:
+                await two.ready()
+                one.send(TERM)
+                assert await one.exit_code() == 0
+                await fleet.more_answers(2)
+                [report] = await fleet.finish()
+    assert report.pods == ["one", "two"]
+    assert not report.lost
+    assert report.answered_twice == 0
+    assert report.memory_kept
+
+
+async def test_the_old_agent_carries_on_when_the_successor_dies(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit
+) -> None:
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            room = f"{plan.room}-1"
+            async with participant(livekit, room, "successor", "agent") as successor:
+                one.send(TERM)
+                predecessor, nonce = await called_for(livekit, room)
+                await ask(successor, predecessor, MEET, nonce)
+                await ask(successor, predecessor, TAKE, nonce)
+            await one.logged("the call goes on here: it did not say that it has the call")
+            await fleet.more_answers(2)
+            [report] = await fleet.finish()
+    assert report.pods == ["one"]
+    unnoticed(report)
+
+
+async def test_a_caller_can_neither_ask_for_the_call_nor_read_it(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit
+) -> None:
+    heard: list[str] = []
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            room = f"{plan.room}-1"
+            async with participant(livekit, room, "hostile") as hostile:
+                hostile.register_byte_stream_handler(STATE_TOPIC, lambda _, sender: heard.append(sender))
+                one.send(TERM)
+                predecessor, nonce = await called_for(livekit, room)
+                for method in (MEET, TAKE, TAKEN):
+                    with pytest.raises(rtc.RpcError):
+                        # Even the nonce, which callers cannot get, does not help.
+                        await ask(hostile, predecessor, method, nonce)
+                async with worker(variables, pod="two") as two:
+                    await two.ready()
+                    assert await one.exit_code() == 0
+                    await fleet.more_answers(1)
+                    [report] = await fleet.finish()
+    assert not heard
+    assert [line for line in one.lines if "not the successor" in line["message"]]
+    assert report.pods == ["one", "two"]
+    unnoticed(report)
