@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from voice_agent import agents
-from voice_agent.settings import Settings, SettingsError, missing_for_gemini, parse
+from voice_agent.call.keeping import seal_of
+from voice_agent.settings import Problem, Settings, SettingsError, missing_for_gemini, parse
+from voice_agent.state.seal import SealError
 
 
 def preflight(environment: Mapping[str, str]) -> Settings:
@@ -20,6 +22,11 @@ def preflight(environment: Mapping[str, str]) -> Settings:
             problems += missing_for_gemini(settings)
     except SettingsError as error:
         problems += error.problems
+    try:
+        seal_of(settings)
+    except SealError as error:
+        fix = "set it to one key or more, separated by commas, each as `openssl rand 32 | basenc --base64url` prints it"
+        problems.append(Problem("STATE_KEYS", "(hidden)", str(error), fix))
     if problems:
         raise SettingsError(problems)
     return settings

@@ -21,7 +21,7 @@ from pydantic import (
 
 # Set to "" they mean something; every other variable set to "" counts as not set, because that is what a
 # chart renders for a value that was left out.
-MEANINGFUL_WHEN_EMPTY = frozenset({"AGENT_NAME"})
+MEANINGFUL_WHEN_EMPTY = frozenset({"AGENT_NAME", "RECOVERY_LINE"})
 
 
 class VadChoice(StrEnum):
@@ -248,6 +248,49 @@ class Settings(BaseModel):
             ge=0,
         ),
     ] = 30
+    keeper_url: Annotated[
+        Annotated[str, _url("http", "https")] | None,
+        _setting(
+            "KEEPER_URL",
+            "the keepers, which have calls of pods that died taken up by others: a name behind which every keeper's "
+            "address is, as of a headless Service; without it such calls are lost",
+            "set it to the keepers' Service, for example http://voice-agent-keeper.voice.svc:8090",
+        ),
+    ] = None
+    keeper_token_file: Annotated[
+        str | None,
+        _setting(
+            "KEEPER_TOKEN_FILE",
+            "a service-account token with the audience `voice-agent-keeper`, as Kubernetes mounts and renews it",
+            "set it to the path at which the token is mounted",
+        ),
+    ] = None
+    keeper_secret: Annotated[
+        SecretStr | None,
+        _setting(
+            "KEEPER_SECRET",
+            "outside of Kubernetes, in the token's place: a secret that workers and keepers share",
+            "set it to the same secret as the keepers'",
+        ),
+    ] = None
+    state_keys: Annotated[
+        SecretStr | None,
+        _setting(
+            "STATE_KEYS",
+            "keys that snapshots of calls are encrypted with, separated by commas, each base64 of 32 bytes; the first "
+            "one encrypts, each decrypts: a new one is put first. Without a key the keepers hold them readable",
+            "set it to one key or more, each as `openssl rand 32 | basenc --base64url` prints it",
+        ),
+    ] = None
+    recovery_line: Annotated[
+        str,
+        _setting(
+            "RECOVERY_LINE",
+            "what the caller is told, in the language of the conversation, when another pod takes up a call whose pod "
+            "died and nothing waits for an answer; empty: nothing",
+            "set it to a sentence, or to nothing",
+        ),
+    ] = "Sorry, I lost you for a moment. Please go on."
     traces_exporter: Annotated[
         TracesExporter,
         _setting(
@@ -365,6 +408,7 @@ def markdown_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+_SECRETS = frozenset({"LIVEKIT_API_SECRET", "GOOGLE_API_KEY", "KEEPER_SECRET", "STATE_KEYS"})
 _STAND_INS = {"LIVEKIT_URL": "ws://unknown", "LIVEKIT_API_KEY": "unknown", "LIVEKIT_API_SECRET": "unknown"}
 
 
@@ -381,7 +425,7 @@ def _problems(error: ValidationError, values: Mapping[str, str]) -> list[Problem
 
 
 def _shown(variable: str, value: str | None) -> str | None:
-    secret = variable in {"LIVEKIT_API_SECRET", "GOOGLE_API_KEY"}
+    secret = variable in _SECRETS
     return f"(hidden, {len(value)} characters)" if secret and value is not None else value
 
 
@@ -394,6 +438,15 @@ def _conflicts(settings: Settings) -> list[Problem]:
                 str(settings.metrics_port),
                 "PROBE_PORT is the same port",
                 "set the two to different ports",
+            )
+        )
+    if settings.keeper_url and not (settings.keeper_token_file or settings.keeper_secret):
+        problems.append(
+            Problem(
+                "KEEPER_TOKEN_FILE",
+                None,
+                "KEEPER_URL is set, and the keepers let only the fleet in",
+                "set it to the path of the mounted token, or, outside of Kubernetes, set KEEPER_SECRET",
             )
         )
     endpoint = settings.otlp_endpoint or settings.otlp_traces_endpoint

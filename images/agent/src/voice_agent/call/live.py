@@ -14,6 +14,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from voice_agent.call.snapshot import AgentState, CallIdentity, Snapshot
 from voice_agent.gemini import ModelCheckpoint, ResumableSession
+from voice_agent.tether.wire import Ending
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +39,21 @@ class RestoresState(Protocol):
 
 @dataclass
 class Call:
-    """A call with its agent."""
+    """A call with its agent.
+
+    Attributes:
+        context: the job that serves it.
+        identity: which call it is.
+        session: what the agent talks in.
+        began_at: when the caller was first answered.
+        ending: why this process has it no more; None while it does, and when the caller is left without an agent.
+    """
 
     context: JobContext
     identity: CallIdentity
     session: AgentSession[None]
     began_at: datetime
+    ending: Ending | None = None
 
     @property
     def agent(self) -> Agent:

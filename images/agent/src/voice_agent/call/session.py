@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import time
 from datetime import UTC, datetime
 
 from livekit import rtc
-from livekit.agents import NOT_GIVEN, Agent, AgentSession, CloseEvent, JobContext
-from livekit.agents.utils import is_given
+from livekit.agents import JobContext
 from livekit.agents.utils.aio import cancel_and_wait
-from livekit.agents.voice.room_io import RoomOptions
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
-from voice_agent import agents, gemini
 from voice_agent.call import errand as errands
-from voice_agent.call.control import Control, Result
-from voice_agent.call.errand import Errand
-from voice_agent.call.handover.offer import API_ERRORS, Offer
+from voice_agent.call import recovery
+from voice_agent.call.errand import Errand, Kind
+from voice_agent.call.handover.offer import API_ERRORS
 from voice_agent.call.handover.take import TakeError, Taking
 from voice_agent.call.handover.wire import departure
 from voice_agent.call.live import Call, enter_silently
-from voice_agent.call.process import Prepared, prepared
+from voice_agent.call.process import prepared
+from voice_agent.call.serving import agent_at, agent_session, answer_for, describe, talk
 from voice_agent.call.snapshot import CallIdentity
 from voice_agent.gemini import ResumableSession
-from voice_agent.settings import SettingsError
 from voice_agent.telemetry.traces import tracer
 
 logger = logging.getLogger(__name__)
@@ -48,10 +45,15 @@ async def answer(context: JobContext) -> None:
     context.add_shutdown_callback(end)
     with trace.use_span(span):
         await context.connect()
-        if errand := errands.read(context.job.metadata):
-            await _take_over(context, errand, span)
-        else:
+        errand = errands.read(context.job.metadata)
+        if errand is None:
             await _begin(context, span)
+        elif (caller := context.room.remote_participants.get(errand.caller)) is None:
+            context.shutdown(reason="the caller has left")
+        elif errand.kind is Kind.RECOVERY:
+            await _recover(context, caller, errand, span)
+        else:
+            await _take_over(context, caller, errand, span)
 
 
 async def _begin(context: JobContext, span: Span) -> None:
@@ -66,34 +68,28 @@ async def _begin(context: JobContext, span: Span) -> None:
         caller=caller.identity,
         job_metadata=context.job.metadata,
     )
-    _describe(context, span, caller, identity)
+    describe(context, span, caller, identity)
     ready = prepared(context.proc)
     agent = ready.make_agent()
-    call = Call(context, identity, _session(agent, ready), datetime.now(UTC))
-    await _talk(call, agent)
-    await _obey_drains(call)
+    call = Call(context, identity, agent_session(agent, ready), datetime.now(UTC))
+    await talk(call, agent)
+    await answer_for(call)
     logger.info("call answered")
 
 
-async def _take_over(context: JobContext, errand: Errand, span: Span) -> None:
-    caller = context.room.remote_participants.get(errand.caller)
-    if caller is None:
-        context.shutdown(reason="the caller has left")
-        return
+async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand: Errand, span: Span) -> None:
     taking = Taking(context.room, errand)
     try:
         introduction = await taking.meet()
         # What the team's agent looks for in the job is what the first pod's agent found there.
         context.job.metadata = introduction.call.job_metadata
         identity = introduction.call.model_copy(update={"epoch": errand.epoch})
-        _describe(context, span, caller, identity)
+        describe(context, span, caller, identity)
         ready = prepared(context.proc)
-        agent = _make(introduction.agent, ready)
+        agent = agent_at(introduction.agent, ready)
         enter_silently(agent)
-        call = Call(context, identity, _session(agent, ready, held=True), datetime.now(UTC))
-        if _brings_model(agent):
-            call.session.input.set_audio_enabled(False)
-        await _talk(call, agent)
+        call = Call(context, identity, agent_session(agent, ready, held=True), datetime.now(UTC))
+        await talk(call, agent)
         if model := call.model:
             await _hears(model)
         snapshot, cut = await taking.take()
@@ -105,7 +101,7 @@ async def _take_over(context: JobContext, errand: Errand, span: Span) -> None:
         context.shutdown(reason="call not taken over")
         return
     # Not earlier: until now there was nothing to hand over.
-    await _obey_drains(call)
+    await answer_for(call)
     logger.info("call taken over", extra={"predecessor": errand.predecessor, "epoch": errand.epoch})
     tidying = asyncio.create_task(_tidy(call, errand, introduction.dispatch))
 
@@ -115,12 +111,31 @@ async def _take_over(context: JobContext, errand: Errand, span: Span) -> None:
     context.add_shutdown_callback(stop_tidying)
 
 
-def _make(path: str, ready: Prepared) -> Agent:
-    try:
-        return agents.load(path)()
-    except (SettingsError, TypeError) as error:
-        logger.error("the active agent, %s, cannot be made here; AGENT_CLASS goes on: %s", path, error)  # noqa: TRY400
-        return ready.make_agent()
+async def _recover(context: JobContext, caller: rtc.RemoteParticipant, errand: Errand, span: Span) -> None:
+    ready = prepared(context.proc)
+    began = time.monotonic()
+    identity = CallIdentity(
+        room=context.room.name, room_sid=context.job.room.sid, caller=caller.identity, epoch=errand.epoch
+    )
+    snapshot = await recovery.fetch(identity, ready.settings)
+    if snapshot is None:
+        agent = ready.make_agent()
+    else:
+        context.job.metadata = snapshot.call.job_metadata
+        identity = snapshot.call.model_copy(update={"epoch": errand.epoch})
+        agent = agent_at(snapshot.agent.path, ready)
+        enter_silently(agent)
+    describe(context, span, caller, identity)
+    call = Call(context, identity, agent_session(agent, ready, held=snapshot is not None), datetime.now(UTC))
+    await talk(call, agent)
+    if snapshot is not None:
+        await call.restore(snapshot)
+        await call.resume(recovery.heard_in_full(snapshot), cut=began)
+        recovery.speak(call, ready.settings.recovery_line)
+    await answer_for(call)
+    logger.info(
+        "call recovered, its agent was gone", extra={"epoch": errand.epoch, "memory_kept": snapshot is not None}
+    )
 
 
 async def _tidy(call: Call, errand: Errand, dispatch: str) -> None:
@@ -139,58 +154,3 @@ async def _hears(model: ResumableSession) -> None:
         await asyncio.wait_for(model.hears(0.5), HEARS_WITHIN_SECONDS)
     except TimeoutError:
         logger.info("the caller sends no audio")
-
-
-async def _talk(call: Call, agent: Agent) -> None:
-    @call.session.on("close")
-    def _leave(event: CloseEvent) -> None:
-        if event.error:
-            logger.error("call over: error: %s", event.error.error)
-        else:
-            logger.info("call over: %s", event.reason.value)
-        # Else the job, its slot and a drain last until LiveKit closes the room, 20 s after the caller left.
-        call.context.shutdown(reason=event.reason.value)
-
-    options = RoomOptions(participant_identity=call.identity.caller)
-    await call.session.start(agent, room=call.context.room, room_options=options)
-
-
-async def _obey_drains(call: Call) -> None:
-    """From now on the pod may ask for the call to be handed over."""
-    control = Control(call.context.job.id, lambda seconds: _hand_over(call, seconds))
-    await control.start(prepared(call.context.proc).control)
-    call.context.add_shutdown_callback(control.aclose)
-
-
-async def _hand_over(call: Call, seconds: float) -> AsyncIterator[Result]:
-    async for result in Offer(call).hand_over(seconds):
-        yield result
-        if result is Result.TAKEN:
-            call.context.shutdown(reason="handed over")
-
-
-def _session(agent: Agent, ready: Prepared, *, held: bool = False) -> AgentSession[None]:
-    # The echo canceller's warm-up would silence a caller who speaks during the agent's first words.
-    if _brings_model(agent):
-        return AgentSession[None](vad=ready.vad or NOT_GIVEN, aec_warmup_duration=None)
-    return AgentSession[None](
-        llm=gemini.realtime_model(ready.settings, held=held),
-        vad=ready.vad,
-        turn_handling={"turn_detection": "realtime_llm"},
-        aec_warmup_duration=None,
-    )
-
-
-def _brings_model(agent: Agent) -> bool:
-    return is_given(agent.llm) and agent.llm is not None
-
-
-def _describe(context: JobContext, span: Span, caller: rtc.RemoteParticipant, call: CallIdentity) -> None:
-    kind = rtc.ParticipantKind.Name(caller.kind).removeprefix("PARTICIPANT_KIND_").lower()
-    span.set_attribute("voice_agent.caller", caller.identity)
-    span.set_attribute("voice_agent.caller.kind", kind)
-    span.set_attribute("voice_agent.epoch", call.epoch)
-    if sip_call := caller.attributes.get("sip.callID"):
-        span.set_attribute("voice_agent.caller.sip_call", sip_call)
-    context.log_context_fields["caller"] = caller.identity
-    context.log_context_fields["epoch"] = call.epoch

@@ -54,6 +54,11 @@ class CallIdentity(_Frozen):
     job_metadata: str = ""
     """What the dispatch carried for the agent, as the first job got it."""
 
+    @property
+    def key(self) -> str:
+        """The call's name in every store, as `Tethered.call` has it: the room as it is now, and who called."""
+        return f"{self.room_sid}/{self.caller}"
+
 
 class AgentState(_Frozen):
     """The agent that speaks, and what it wants to keep."""

@@ -1,6 +1,6 @@
 """Gemini Live as this project uses it: a call that outlives its connections, here and in another pod."""
 
-from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint, ToolCall
+from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint, Progress, ToolCall
 from voice_agent.gemini.endpoint import client, http_options
 from voice_agent.gemini.model import ResumableModel, realtime_model
 from voice_agent.gemini.session import ResumableSession
@@ -8,6 +8,7 @@ from voice_agent.gemini.session import ResumableSession
 __all__ = [
     "Gap",
     "ModelCheckpoint",
+    "Progress",
     "ResumableModel",
     "ResumableSession",
     "ToolCall",

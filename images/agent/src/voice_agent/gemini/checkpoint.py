@@ -62,6 +62,25 @@ class ModelCheckpoint:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a turn is; when it changes, another checkpoint is worth keeping.
+
+    Attributes:
+        handle: Gemini's resumption handle.
+        speaking: the caller is in the middle of an utterance.
+        owed: something waits for an answer, or for the rest of one.
+        said_s: whole seconds of the answer that came.
+        tool_calls: of each function that the turn called, whether its result is there.
+    """
+
+    handle: str | None = field(repr=False)
+    speaking: bool
+    owed: bool
+    said_s: int
+    tool_calls: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
 class Gap:
     """The model could not be heard for a while; it can again.
 

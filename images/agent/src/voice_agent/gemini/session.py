@@ -20,7 +20,7 @@ from livekit.plugins.google.realtime import realtime_api as plugin
 from livekit.plugins.google.realtime.api_proto import ClientEvents
 
 from voice_agent.gemini.audio import CallerAudio
-from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint
+from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint, Progress
 from voice_agent.gemini.connection import Connection
 from voice_agent.gemini.endpoint import CONNECT_TIMEOUT_SECONDS
 from voice_agent.gemini.recovery import Ending, Recovery
@@ -118,6 +118,11 @@ class ResumableSession(plugin.RealtimeSession):
     def is_at_boundary(self) -> bool:
         """Whether neither the caller speaks nor the model, and no function runs."""
         return self._turn.idle() and self._turn.audio.quiet_s >= _QUIET_SECONDS
+
+    @property
+    def progress(self) -> Progress:
+        """How far the turn is; changes whenever another checkpoint is worth keeping."""
+        return self._turn.progress(self._session_resumption_handle)
 
     async def hears(self, seconds: float) -> None:
         """Wait until so many seconds of the caller's audio have come, of the session's whole life."""

@@ -12,7 +12,7 @@ from enum import StrEnum
 from google.genai import types
 
 from voice_agent.gemini.audio import CallerAudio
-from voice_agent.gemini.checkpoint import ModelCheckpoint, ToolCall
+from voice_agent.gemini.checkpoint import ModelCheckpoint, Progress, ToolCall
 
 # The Live API's answers: 24 kHz 16-bit mono.
 _ANSWER_BYTES_A_SECOND = 48_000
@@ -198,6 +198,11 @@ class Turn:
         self._calls.clear()
         self.request = None
         self._reset()
+
+    def progress(self, handle: str | None) -> Progress:
+        """How far the turn is, in a conversation with this handle."""
+        results = tuple(call.response is not None for call in self._calls.values())
+        return Progress(handle, self.audio.speaking, self.unanswered, int(self.said_s), results)
 
     def save(self, handle: str | None, covered: tuple[str, ...]) -> ModelCheckpoint:
         """A checkpoint of the turn, for a conversation with this handle."""

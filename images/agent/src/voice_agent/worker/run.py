@@ -38,6 +38,10 @@ def run(settings: Settings) -> ExitCode:
     """
     logs.configure(settings)
     traces.start(settings)
+    if settings.keeper_url is None:
+        logger.warning("KEEPER_URL is not set: the calls of this pod are lost if it dies")
+    elif settings.state_keys is None:
+        logger.warning("STATE_KEYS is not set: snapshots of calls, with what was said, are not encrypted")
     return asyncio.run(_serve(settings))
 
 

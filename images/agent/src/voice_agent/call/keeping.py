@@ -1,0 +1,135 @@
+"""The call as the keepers know it: tethered to them, with a snapshot of every moment worth going on from."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+from livekit.agents.utils.aio import cancel_and_wait
+from pydantic import JsonValue
+
+from voice_agent.call.live import Call
+from voice_agent.gemini import ModelCheckpoint
+from voice_agent.settings import Settings
+from voice_agent.state.seal import Seal
+from voice_agent.tether.client import Credential, Tether
+from voice_agent.tether.wire import Ending, Tethered
+
+logger = logging.getLogger(__name__)
+
+# Gemini's handle comes unannounced, some time after the turn.
+_LOOK_SECONDS = 1.0
+_EVENTS = ("conversation_item_added", "function_tools_executed", "user_state_changed", "agent_state_changed")
+
+
+def credential(settings: Settings) -> Credential:
+    """What shows the keepers that a call is the fleet's: read anew each time, because Kubernetes renews it."""
+
+    def read() -> str:
+        if settings.keeper_token_file:
+            return Path(settings.keeper_token_file).read_text().strip()
+        return settings.keeper_secret.get_secret_value() if settings.keeper_secret else ""
+
+    return read
+
+
+def seal_of(settings: Settings) -> Seal | None:
+    """What encrypts snapshots; None without keys.
+
+    Raises:
+        SealError: a key is malformed.
+    """
+    if settings.state_keys is None:
+        return None
+    return Seal([key.strip() for key in settings.state_keys.get_secret_value().split(",")])
+
+
+class Keeping:
+    """Keeps one call's tether and snapshots for as long as this process has the call."""
+
+    def __init__(self, call: Call, settings: Settings) -> None:
+        self._call = call
+        self._settings = settings
+        self._seal = seal_of(settings)
+        self._tether: Tether | None = None
+        self._changed = asyncio.Event()
+        self._mark: object = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin; does nothing without keepers."""
+        if self._settings.keeper_url is None:
+            return
+        job = self._call.context.job
+        identity = self._call.identity
+        tethered = Tethered(
+            room=identity.room,
+            room_sid=identity.room_sid,
+            caller=identity.caller,
+            epoch=identity.epoch,
+            job_id=job.id,
+            dispatch_id=job.dispatch_id,
+            pod=self._settings.pod_name,
+            node=self._settings.node_name or "",
+            agent_identity=self._call.context.room.local_participant.identity,
+            agent_name=job.agent_name,
+        )
+        self._tether = Tether(tethered, self._settings.keeper_url, credential(self._settings), self._leave)
+        await self._tether.__aenter__()
+        for event in _EVENTS:
+            self._call.session.on(event, self._note)  # type: ignore[arg-type]
+        self._task = asyncio.create_task(self._keep(self._tether), name="keep the call")
+
+    async def aclose(self) -> None:
+        """Say goodbye, unless the caller is left without an agent: then the keepers find another."""
+        if self._tether is None:
+            return
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+        for event in _EVENTS:
+            self._call.session.off(event, self._note)  # type: ignore[arg-type]
+        if self._call.ending is not None:
+            self._tether.goodbye(self._call.ending)
+        await self._tether.__aexit__(None, None, None)
+
+    def _note(self, _: object) -> None:
+        self._changed.set()
+
+    async def _keep(self, tether: Tether) -> None:
+        while True:
+            try:
+                self._tell(tether)
+            except Exception:
+                # The call does not depend on it; the snapshot before this one stays.
+                logger.exception("no snapshot was taken")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), _LOOK_SECONDS)
+            self._changed.clear()
+
+    def _tell(self, tether: Tether) -> None:
+        call, model = self._call, self._call.model
+        items = call.agent.chat_ctx.items
+        progress = model.progress if model else None
+        mark = (items[-1].id if items else None, len(items), progress)
+        # Half an utterance is of no use: the other half would be missing.
+        worth = mark != self._mark and not (self._mark and progress and progress.speaking)
+        if worth:
+            self._mark = mark
+            data = call.snapshot(model.checkpoint() if model else ModelCheckpoint()).encode()
+            tether.put_snapshot(self._seal.seal(call.identity.key, data) if self._seal else data)
+        state: dict[str, JsonValue] = {
+            "agent": str(call.session.agent_state),
+            "caller": str(call.session.user_state),
+            "began_at": call.began_at.isoformat(),
+        }
+        tether.put_state(state)
+
+    def _leave(self, epoch: int) -> None:
+        call = self._call
+        logger.warning("another agent has the call; leaving without a word", extra={"new_epoch": epoch})
+        call.ending = Ending.SUPERSEDED
+        call.session.input.set_audio_enabled(False)
+        call.session.output.set_audio_enabled(False)
+        call.context.shutdown(reason="superseded")

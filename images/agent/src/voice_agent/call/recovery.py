@@ -1,0 +1,52 @@
+"""What is particular to a call whose agent is gone: only the keepers' snapshot tells of it, and the caller waits."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from voice_agent.call.keeping import credential, seal_of
+from voice_agent.call.live import Call
+from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, decode
+from voice_agent.gemini import ModelCheckpoint
+from voice_agent.settings import Settings
+from voice_agent.state.seal import SealError
+from voice_agent.tether.client import fetch_snapshot
+
+logger = logging.getLogger(__name__)
+
+_INSTRUCTIONS = (
+    "The caller could not hear you for a moment. Tell the caller now, in the language that the two of you speak, and "
+    "without a word more: {line}"
+)
+
+
+async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | None:
+    """The latest snapshot of the call; None if there is none of use, and the conversation begins anew."""
+    if settings.keeper_url is None:
+        reason = "KEEPER_URL is not set"
+    else:
+        sealed = await fetch_snapshot(call.key, settings.keeper_url, credential(settings))
+        if sealed is None:
+            reason = "no keeper has one"
+        else:
+            try:
+                seal = seal_of(settings)
+                return decode(seal.open(call.key, sealed) if seal else sealed)
+            except (SealError, SnapshotError) as error:
+                reason = str(error)
+    logger.error("the call goes on as a new conversation, its snapshot cannot be used: %s", reason)
+    return None
+
+
+def heard_in_full(snapshot: Snapshot) -> ModelCheckpoint:
+    """The model's state, without the beginning of an utterance whose end nobody heard."""
+    return replace(snapshot.model, pending_audio=b"") if snapshot.caller_speaking else snapshot.model
+
+
+def speak(call: Call, line: str) -> None:
+    """Say `line`, unless the caller is speaking, or hears a late answer anyway."""
+    model = call.model
+    busy = call.session.user_state == "speaking" or (model is not None and (model.progress.owed))
+    if line and not busy:
+        call.session.generate_reply(instructions=_INSTRUCTIONS.format(line=line))

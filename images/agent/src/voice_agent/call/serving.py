@@ -1,0 +1,114 @@
+"""What every call has, however it came to this pod: a session, a span, a tether, an ear for the pod's drain."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+
+from livekit import rtc
+from livekit.agents import NOT_GIVEN, Agent, AgentSession, CloseEvent, CloseReason, JobContext
+from livekit.agents.utils import is_given
+from livekit.agents.voice.room_io import RoomOptions
+from opentelemetry.trace import Span
+
+from voice_agent import agents, gemini
+from voice_agent.call.control import Control, Result
+from voice_agent.call.handover.offer import Offer
+from voice_agent.call.keeping import Keeping
+from voice_agent.call.live import Call
+from voice_agent.call.process import Prepared, prepared
+from voice_agent.call.snapshot import CallIdentity
+from voice_agent.settings import SettingsError
+from voice_agent.tether.wire import Ending
+
+logger = logging.getLogger(__name__)
+
+# With any other reason the caller is still there, and the keepers have the call taken up elsewhere.
+_ENDINGS = {
+    CloseReason.PARTICIPANT_DISCONNECTED: Ending.CALLER_LEFT,
+    CloseReason.USER_INITIATED: Ending.FINISHED,
+    CloseReason.TASK_COMPLETED: Ending.FINISHED,
+    CloseReason.ERROR: Ending.FINISHED,
+}
+
+
+def describe(context: JobContext, span: Span, caller: rtc.RemoteParticipant, call: CallIdentity) -> None:
+    """Put the call and its caller on the span and on every log line."""
+    kind = rtc.ParticipantKind.Name(caller.kind).removeprefix("PARTICIPANT_KIND_").lower()
+    span.set_attribute("voice_agent.caller", caller.identity)
+    span.set_attribute("voice_agent.caller.kind", kind)
+    span.set_attribute("voice_agent.epoch", call.epoch)
+    if sip_call := caller.attributes.get("sip.callID"):
+        span.set_attribute("voice_agent.caller.sip_call", sip_call)
+    context.log_context_fields["caller"] = caller.identity
+    context.log_context_fields["epoch"] = call.epoch
+
+
+def agent_at(path: str, ready: Prepared) -> Agent:
+    """A new agent of the class at `path`, or, if that cannot be made, of AGENT_CLASS."""
+    try:
+        return agents.load(path)()
+    except (SettingsError, TypeError) as error:
+        logger.error("the active agent, %s, cannot be made here; AGENT_CLASS goes on: %s", path, error)  # noqa: TRY400
+        return ready.make_agent()
+
+
+def agent_session(agent: Agent, ready: Prepared, *, held: bool = False) -> AgentSession[None]:
+    """The session that the agent talks in.
+
+    Args:
+        agent: it may bring a model of its own.
+        ready: what the process has prepared.
+        held: whether the call is still another pod's: nothing is heard or said until `Call.resume`.
+    """
+    # The echo canceller's warm-up would silence a caller who speaks during the agent's first words.
+    if _brings_model(agent):
+        session = AgentSession[None](vad=ready.vad or NOT_GIVEN, aec_warmup_duration=None)
+        session.input.set_audio_enabled(not held)
+        return session
+    return AgentSession[None](
+        llm=gemini.realtime_model(ready.settings, held=held),
+        vad=ready.vad,
+        turn_handling={"turn_detection": "realtime_llm"},
+        aec_warmup_duration=None,
+    )
+
+
+async def talk(call: Call, agent: Agent) -> None:
+    """Start the agent in the room."""
+
+    @call.session.on("close")
+    def _leave(event: CloseEvent) -> None:
+        if event.error:
+            logger.error("call over: error: %s", event.error.error)
+        else:
+            logger.info("call over: %s", event.reason.value)
+        call.ending = call.ending or _ENDINGS.get(event.reason)
+        # Else the job, its slot and a drain last until LiveKit closes the room, 20 s after the caller left.
+        call.context.shutdown(reason=event.reason.value)
+
+    options = RoomOptions(participant_identity=call.identity.caller)
+    await call.session.start(agent, room=call.context.room, room_options=options)
+
+
+async def answer_for(call: Call) -> None:
+    """The call is ours: from now on the pod may ask for it to be handed over, and the keepers watch over it."""
+    ready = prepared(call.context.proc)
+    control = Control(call.context.job.id, lambda seconds: _hand_over(call, seconds))
+    await control.start(ready.control)
+    call.context.add_shutdown_callback(control.aclose)
+    keeping = Keeping(call, ready.settings)
+    await keeping.start()
+    call.context.add_shutdown_callback(keeping.aclose)
+
+
+async def _hand_over(call: Call, seconds: float) -> AsyncIterator[Result]:
+    async for result in Offer(call).hand_over(seconds):
+        yield result
+        if result is Result.TAKEN:
+            call.ending = Ending.HANDED_OVER
+            call.context.shutdown(reason="handed over")
+
+
+def _brings_model(agent: Agent) -> bool:
+    return is_given(agent.llm) and agent.llm is not None

@@ -1,0 +1,196 @@
+"""A call tells the keepers what another pod needs to go on with it, and another pod does."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from cryptography.fernet import Fernet
+from livekit import api
+from pydantic import JsonValue
+
+from lab.callers import CallFleet, CallPlan
+from lab.livekit import LiveKit
+from lab.worker import worker
+from voice_agent.call.errand import Errand, Kind, write
+from voice_agent.call.snapshot import Snapshot, decode
+from voice_agent.state.memory import MemoryStore
+from voice_agent.state.seal import Seal
+from voice_agent.tether.auth import SharedSecret
+from voice_agent.tether.server import TetherServer
+from voice_agent.tether.wire import Ending, Loss, Tethered
+
+SECRET = "of the fleet"  # noqa: S105 - protects nothing
+KEY = Fernet.generate_key().decode()
+AGENTS = str(Path(__file__).parent / "agents")
+
+
+@dataclass
+class Keeper:
+    """A tether server, and what it was told."""
+
+    url: str = ""
+    store: MemoryStore = field(default_factory=MemoryStore)
+    calls: list[Tethered] = field(default_factory=list)
+    ended: asyncio.Queue[tuple[Tethered, Loss | Ending]] = field(default_factory=asyncio.Queue)
+
+    def on_call(self, call: Tethered) -> None:
+        self.calls.append(call)
+
+    def on_state(self, call: Tethered, state: dict[str, JsonValue]) -> None:
+        pass
+
+    def on_lost(self, call: Tethered, loss: Loss) -> None:
+        self.ended.put_nowait((call, loss))
+
+    def on_goodbye(self, call: Tethered, ending: Ending) -> None:
+        self.ended.put_nowait((call, ending))
+
+    async def snapshot(self, call: Tethered) -> Snapshot | None:
+        kept = await self.store.get(call.call)
+        if kept is None or kept.snapshot is None:
+            return None
+        return decode(Seal([KEY]).open(call.call, kept.snapshot.sealed))
+
+
+@asynccontextmanager
+async def _keeper() -> AsyncIterator[Keeper]:
+    keeper = Keeper()
+    server = TetherServer(keeper.store, SharedSecret(SECRET), keeper)
+    runner = web.AppRunner(server.application())
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    keeper.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield keeper
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def keeper() -> AsyncIterator[Keeper]:
+    async with _keeper() as running:
+        yield running
+
+
+@pytest.fixture
+def variables(variables: dict[str, str], keeper: Keeper) -> dict[str, str]:
+    return variables | {
+        "KEEPER_URL": keeper.url,
+        "KEEPER_SECRET": SECRET,
+        "STATE_KEYS": KEY,
+        "DRAIN_FINISH_WITHIN_SECONDS": "0",
+        "AGENT_CLASS": "cart_agent:Cart",
+        "PYTHONPATH": AGENTS,
+    }
+
+
+async def _recover(livekit: LiveKit, call: Tethered) -> None:
+    errand = Errand(kind=Kind.RECOVERY, caller=call.caller, epoch=call.epoch + 1)
+    async with api.LiveKitAPI(livekit.url, livekit.key, livekit.secret) as client:
+        await client.room.remove_participant(api.RoomParticipantIdentity(room=call.room, identity=call.agent_identity))
+        await client.agent_dispatch.create_dispatch(
+            api.CreateAgentDispatchRequest(agent_name=call.agent_name, room=call.room, metadata=write(errand))
+        )
+
+
+async def test_a_dead_pods_call_goes_on_with_its_memory(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
+) -> None:
+    async with worker(variables, pod="one") as one, worker(variables, pod="two") as two:
+        await one.ready()
+        two.send(signal.SIGSTOP)
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            await fleet.more_answers(2)
+            one.send_to_group(signal.SIGKILL)
+            lost, loss = await asyncio.wait_for(keeper.ended.get(), 10)
+            two.send(signal.SIGCONT)
+            await two.ready()
+            await _recover(livekit, lost)
+            cart = await two.logged("cart taken up")
+            recovered = await two.logged("call recovered")
+            await fleet.more_answers(2)
+            [report] = await fleet.finish()
+    assert loss is Loss.CLOSED
+    assert recovered["memory_kept"]
+    assert cart["message"].endswith("['welcome gift', 'apple']")
+    assert report.pods == ["one", "two"]
+    assert report.memory_kept
+    assert not report.lost
+    # The turn that was under way when the pod died.
+    assert report.lost_turns <= 1
+    assert [(call.pod, call.epoch) for call in keeper.calls] == [("one", 1), ("two", 2)]
+
+
+async def test_a_call_says_goodbye_when_it_moves_and_when_it_ends(
+    variables: dict[str, str], plan: CallPlan, keeper: Keeper
+) -> None:
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables, pod="two") as two:
+                await two.ready()
+                one.send(signal.SIGTERM)
+                assert await one.exit_code() == 0
+                await fleet.more_answers(1)
+                moved, why = await asyncio.wait_for(keeper.ended.get(), 10)
+                assert (moved.pod, why) == ("one", Ending.HANDED_OVER)
+                await fleet.finish()
+                ended, why = await asyncio.wait_for(keeper.ended.get(), 30)
+    assert (ended.pod, ended.epoch, why) == ("two", 2, Ending.CALLER_LEFT)
+    assert await keeper.store.get(ended.call) is None
+
+
+async def test_snapshots_follow_the_call_and_cannot_be_read_without_the_key(
+    variables: dict[str, str], plan: CallPlan, keeper: Keeper
+) -> None:
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            await fleet.more_answers(2)
+            [call] = keeper.calls
+            async with asyncio.timeout(10):
+                while not ((snapshot := await keeper.snapshot(call)) and snapshot.model.handle):
+                    await asyncio.sleep(0.1)
+            kept = await keeper.store.get(call.call)
+            await fleet.finish()
+    assert kept is not None
+    assert kept.snapshot is not None
+    assert b"question" not in kept.snapshot.sealed
+    assert "question 2" in str(snapshot.agent.chat)
+    assert snapshot.pod == "one"
+
+
+async def test_a_superseded_agent_leaves_without_a_word(
+    variables: dict[str, str], plan: CallPlan, keeper: Keeper
+) -> None:
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            [call] = keeper.calls
+            # What a keeper does before it sends another agent.
+            await keeper.store.claim(call.call, above=call.epoch)
+            await one.logged("another agent has the call")
+            await one.logged("call finished")
+
+
+async def test_without_any_keeper_calls_go_on(variables: dict[str, str], plan: CallPlan) -> None:
+    variables |= {"KEEPER_URL": "http://127.0.0.1:9"}
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            await fleet.more_answers(2)
+            [report] = await fleet.finish()
+    assert report.ok, report.findings
