@@ -52,11 +52,16 @@ class Keeper:
     def on_goodbye(self, call: Tethered, ending: Ending) -> None:
         self.ended.put_nowait((call, ending))
 
-    async def snapshot(self, call: Tethered) -> Snapshot | None:
-        kept = await self.store.get(call.call)
-        if kept is None or kept.snapshot is None:
-            return None
-        return decode(Seal([KEY]).open(call.call, kept.snapshot.sealed))
+    async def whole_snapshot(self, call: Tethered) -> Snapshot:
+        """The first that has Gemini's handle, which comes after the turn."""
+        async with asyncio.timeout(10):
+            while True:
+                kept = await self.store.get(call.call)
+                if kept and kept.snapshot:
+                    snapshot = decode(Seal([KEY]).open(call.call, kept.snapshot.sealed))
+                    if snapshot.model.handle:
+                        return snapshot
+                await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
@@ -159,9 +164,7 @@ async def test_snapshots_follow_the_call_and_cannot_be_read_without_the_key(
             await fleet.all_answering()
             await fleet.more_answers(2)
             [call] = keeper.calls
-            async with asyncio.timeout(10):
-                while not ((snapshot := await keeper.snapshot(call)) and snapshot.model.handle):
-                    await asyncio.sleep(0.1)
+            snapshot = await keeper.whole_snapshot(call)
             kept = await keeper.store.get(call.call)
             await fleet.finish()
     assert kept is not None

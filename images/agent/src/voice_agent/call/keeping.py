@@ -15,7 +15,7 @@ from voice_agent.gemini import ModelCheckpoint
 from voice_agent.settings import Settings
 from voice_agent.state.seal import Seal
 from voice_agent.tether.client import Credential, Tether
-from voice_agent.tether.wire import Ending, Tethered
+from voice_agent.tether.wire import Tethered
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Keeping:
             agent_identity=self._call.context.room.local_participant.identity,
             agent_name=job.agent_name,
         )
-        self._tether = Tether(tethered, self._settings.keeper_url, credential(self._settings), self._leave)
+        self._tether = Tether(tethered, self._settings.keeper_url, credential(self._settings), self._call.give_up_to)
         await self._tether.__aenter__()
         for event in _EVENTS:
             self._call.session.on(event, self._note)  # type: ignore[arg-type]
@@ -125,11 +125,3 @@ class Keeping:
             "began_at": call.began_at.isoformat(),
         }
         tether.put_state(state)
-
-    def _leave(self, epoch: int) -> None:
-        call = self._call
-        logger.warning("another agent has the call; leaving without a word", extra={"new_epoch": epoch})
-        call.ending = Ending.SUPERSEDED
-        call.session.input.set_audio_enabled(False)
-        call.session.output.set_audio_enabled(False)
-        call.context.shutdown(reason="superseded")

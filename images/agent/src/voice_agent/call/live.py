@@ -83,6 +83,16 @@ class Call:
         else:
             self.session.input.set_audio_enabled(True)
 
+    def give_up_to(self, epoch: int) -> None:
+        """Leave without a word: an agent with a higher epoch has the call."""
+        if self.ending is not None:
+            return
+        logger.warning("another agent has the call; leaving without a word", extra={"new_epoch": epoch})
+        self.ending = Ending.SUPERSEDED
+        self.session.input.set_audio_enabled(False)
+        self.session.output.set_audio_enabled(False)
+        self.context.shutdown(reason="superseded")
+
     def snapshot(self, model: ModelCheckpoint) -> Snapshot:
         """The call as it is now."""
         agent = self.agent

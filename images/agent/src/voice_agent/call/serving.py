@@ -13,6 +13,7 @@ from opentelemetry.trace import Span
 
 from voice_agent import agents, gemini
 from voice_agent.call.control import Control, Result
+from voice_agent.call.fence import Fence
 from voice_agent.call.handover.offer import Offer
 from voice_agent.call.keeping import Keeping
 from voice_agent.call.live import Call
@@ -97,6 +98,8 @@ async def answer_for(call: Call) -> None:
     control = Control(call.context.job.id, lambda seconds: _hand_over(call, seconds))
     await control.start(ready.control)
     call.context.add_shutdown_callback(control.aclose)
+    fence = Fence(call.context.room, call.identity.caller, call.identity.epoch, call.give_up_to)
+    await fence.start()
     keeping = Keeping(call, ready.settings)
     await keeping.start()
     call.context.add_shutdown_callback(keeping.aclose)
@@ -106,7 +109,6 @@ async def _hand_over(call: Call, seconds: float) -> AsyncIterator[Result]:
     async for result in Offer(call).hand_over(seconds):
         yield result
         if result is Result.TAKEN:
-            call.ending = Ending.HANDED_OVER
             call.context.shutdown(reason="handed over")
 
 

@@ -16,6 +16,7 @@ from opentelemetry.trace import Span
 from voice_agent.call import errand as errands
 from voice_agent.call import recovery
 from voice_agent.call.errand import Errand, Kind
+from voice_agent.call.fence import holder
 from voice_agent.call.handover.offer import API_ERRORS
 from voice_agent.call.handover.take import TakeError, Taking
 from voice_agent.call.handover.wire import departure
@@ -50,6 +51,9 @@ async def answer(context: JobContext) -> None:
             await _begin(context, span)
         elif (caller := context.room.remote_participants.get(errand.caller)) is None:
             context.shutdown(reason="the caller has left")
+        elif (other := holder(context.room, errand.caller)) is not None and other[0] >= errand.epoch:
+            logger.warning("another agent has the call; leaving without a word", extra={"new_epoch": other[0]})
+            context.shutdown(reason="superseded")
         elif errand.kind is Kind.RECOVERY:
             await _recover(context, caller, errand, span)
         else:

@@ -30,6 +30,7 @@ from voice_agent.call.handover.wire import (
 from voice_agent.call.live import Call, path_of
 from voice_agent.gemini import ModelCheckpoint
 from voice_agent.telemetry.traces import tracer
+from voice_agent.tether.wire import Ending
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,7 @@ class _Attempt:
             await self._send(await self._call.hold())
             self._stated.set_result(None)
             await self._until(self._taken, TAKEN_WITHIN_SECONDS, "it did not say that it has the call")
+            self._call.ending = Ending.HANDED_OVER
         except NoSuccessorError:
             await self._carry_on()
             raise

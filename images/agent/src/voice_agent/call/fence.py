@@ -1,0 +1,68 @@
+"""Of the agents in a room the one with the highest epoch has the call; every other one leaves without a word.
+
+Each agent that has the call says its epoch in an attribute of its participant, which callers may read and cannot set:
+only participants of the kind agent count.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from livekit import rtc
+
+logger = logging.getLogger(__name__)
+
+EPOCH_ATTRIBUTE = "voice-agent.epoch"
+CALLER_ATTRIBUTE = "voice-agent.caller"
+
+
+def holder(room: rtc.Room, caller: str) -> tuple[int, str] | None:
+    """Epoch and identity of the other agent that has the caller's call, as far as this participant can see."""
+    epochs = [
+        (int(epoch), participant.identity)
+        for participant in room.remote_participants.values()
+        if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+        and participant.attributes.get(CALLER_ATTRIBUTE) == caller
+        and (epoch := participant.attributes.get(EPOCH_ATTRIBUTE, "")).isdecimal()
+    ]
+    return max(epochs, default=None)
+
+
+class Fence:
+    """Says that this agent has the call, and watches for one that has it since.
+
+    Args:
+        room: of the call.
+        caller: the call's caller: a room may hold several calls.
+        epoch: this agent's.
+        leave: called once with the epoch of another agent that has the call. Of two with the same epoch, which only
+            keepers that both believe they lead can send, one leaves: that with the lower identity.
+    """
+
+    def __init__(self, room: rtc.Room, caller: str, epoch: int, leave: Callable[[int], None]) -> None:
+        self._room = room
+        self._caller = caller
+        self._epoch = epoch
+        self._leave = leave
+        self._left = False
+
+    async def start(self) -> None:
+        """Take the call."""
+        self._room.on("participant_connected", self._on_participant)
+        self._room.on("participant_attributes_changed", self._on_attributes)
+        attributes = {EPOCH_ATTRIBUTE: str(self._epoch), CALLER_ATTRIBUTE: self._caller}
+        await self._room.local_participant.set_attributes(attributes)
+        self._look()
+
+    def _on_participant(self, _: rtc.RemoteParticipant) -> None:
+        self._look()
+
+    def _on_attributes(self, _: dict[str, str], __: rtc.Participant) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        other = holder(self._room, self._caller)
+        if other is not None and not self._left and other > (self._epoch, self._room.local_participant.identity):
+            self._left = True
+            self._leave(other[0])
