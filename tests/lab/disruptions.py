@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import time
 
+from lab import processes
 from lab.stage import DEPLOYMENT, WORKERS, Stage
 
 
@@ -47,6 +50,36 @@ def drain(stage: Stage, node: str, timeout: float = 300) -> None:
 def uncordon(stage: Stage, node: str) -> None:
     """Let pods be scheduled to the node again."""
     stage.kubectl.run("uncordon", node)
+
+
+def evict(stage: Stage, pod: str) -> None:
+    """Ask the Eviction API for a pod's place, as autoscalers and node upgrades do; waits until the budget allows it."""
+    path = f"/api/v1/namespaces/{stage.kubectl.namespace}/pods/{pod}/eviction"
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    stage.kubectl.run("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+
+
+def delete(stage: Stage, pod: str, grace: int | None = None) -> None:
+    """``kubectl delete pod``, with another grace period than the pod's own if one is given, in seconds."""
+    shorter = () if grace is None else (f"--grace-period={grace}",)
+    stage.kubectl.run("delete", "pod", pod, "--wait=false", *shorter)
+
+
+def kill_worker(stage: Stage, pod: str) -> None:
+    """SIGKILL to a worker's main process, and with it, by the kernel, to every call's: the container is restarted."""
+    processes.send(processes.of_pod(stage.kubectl, pod)[:1], signal.SIGKILL)
+
+
+def freeze(stage: Stage, pod: str) -> list[int]:
+    """SIGSTOP to every process of a pod; returns them, for ``thaw``."""
+    pids = processes.of_pod(stage.kubectl, pod)
+    processes.send(pids, signal.SIGSTOP)
+    return pids
+
+
+def thaw(pids: list[int]) -> None:
+    """SIGCONT to processes that ``freeze`` stopped."""
+    processes.send(pids, signal.SIGCONT)
 
 
 def kill(stage: Stage, pods: set[str]) -> None:

@@ -1,0 +1,67 @@
+"""A pod's processes as this machine sees them, to end or freeze them as a crash does: without asking Kubernetes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab.kubectl import Kubectl
+
+_PAUSE = "pause"
+
+
+class NoProcessError(Exception):
+    """The pod has no such process on this machine; the message says how that can be."""
+
+
+def of_pod(kubectl: Kubectl, pod: str) -> list[int]:
+    """The processes of the pod's containers, its main one first.
+
+    Raises:
+        NoProcessError: none is seen: the pod has ended, or its node is a virtual machine.
+    """
+    uid = kubectl.get("pod", pod)["metadata"]["uid"]
+    # The kubelet's cgroup drivers spell it differently.
+    found = [pid for pid, group in _groups() if uid in group.replace("_", "-") and _name(pid) != _PAUSE]
+    if not found:
+        raise NoProcessError(f"no process of pod {pod} is seen here: has it ended, or is its node a virtual machine?")
+    return sorted(found, key=lambda pid: (_number_inside(pid) != 1, pid))
+
+
+def send(pids: list[int], number: signal.Signals) -> None:
+    """Send a signal to processes; those that have ended meanwhile are passed over."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _groups() -> Iterator[tuple[int, str]]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                yield int(folder.name), (folder / "cgroup").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+
+
+def _name(pid: int) -> str:
+    return _read(pid, "comm").strip()
+
+
+def _number_inside(pid: int) -> int:
+    """The process' number in its own container."""
+    for line in _read(pid, "status").splitlines():
+        if line.startswith("NSpid:"):
+            return int(line.split()[-1])
+    return 0
+
+
+def _read(pid: int, file: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{file}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
