@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -186,6 +186,20 @@ async def test_a_superseded_agent_leaves_without_a_word(
             await keeper.store.claim(call.call, above=call.epoch)
             await one.logged("another agent has the call")
             await one.logged("call finished")
+
+
+async def test_a_call_that_takes_too_much_memory_takes_no_other_with_it(
+    variables: dict[str, str], plan: CallPlan, keeper: Keeper
+) -> None:
+    variables |= {"AGENT_CLASS": "greedy_agent:Greedy", "CALL_MEMORY_LIMIT_MIB": "300"}
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(replace(plan, give_up_after=1), 2) as fleet:
+            lost, loss = await asyncio.wait_for(keeper.ended.get(), 60)
+            await fleet.more_answers(2)
+            reports = await fleet.finish()
+    assert (lost.room, loss) == (f"{plan.room}-1", Loss.CLOSED)
+    assert reports[1].ok, reports[1].findings
 
 
 async def test_without_any_keeper_calls_go_on(variables: dict[str, str], plan: CallPlan) -> None:

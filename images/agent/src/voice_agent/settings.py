@@ -151,6 +151,16 @@ class Settings(BaseModel):
         int,
         _setting("CALL_SLOTS", "calls that one pod takes at a time", "set it to a whole number from 1 up", ge=1),
     ] = 4
+    call_memory_limit_mib: Annotated[
+        int,
+        _setting(
+            "CALL_MEMORY_LIMIT_MIB",
+            "memory of one call's process, without what it shares, beyond which it is ended, so that it does not take "
+            "the pod's other calls with it; another pod takes the call up. 0: none",
+            "set it to a whole number of MiB from 0 up",
+            ge=0,
+        ),
+    ] = 512
     idle_processes: Annotated[
         int,
         _setting(

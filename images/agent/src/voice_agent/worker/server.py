@@ -49,6 +49,7 @@ class CallServer(AgentServer):
             load_fnc=self._report_load,
             load_threshold=FULL_THRESHOLD,
             num_idle_processes=settings.idle_processes,
+            job_memory_limit_mb=settings.call_memory_limit_mib,
             initialize_process_timeout=PROCESS_START_TIMEOUT_SECONDS,
             shutdown_process_timeout=PROCESS_TIMEOUT_SECONDS,
             session_end_timeout=SESSION_END_TIMEOUT_SECONDS,
