@@ -18,7 +18,11 @@ CALLS = Counter(
     "failed (its process died)",
     ["outcome"],
 )
-CALLS_REFUSED = Counter("voice_agent_calls_refused", "Calls left to another pod; reason: full or draining", ["reason"])
+CALLS_REFUSED = Counter(
+    "voice_agent_calls_refused",
+    "Calls left to another pod; reason: full or draining",
+    ["reason"],
+)
 HANDOVERS = Counter(
     "voice_agent_handovers",
     "Handovers that were tried; result: taken, failed (the call went on here), given_up (at the deadline)",

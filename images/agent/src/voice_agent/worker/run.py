@@ -6,13 +6,16 @@ import asyncio
 import logging
 import os
 import signal
+from contextlib import nullcontext
 from enum import IntEnum
 
+from voice_agent.call.keeping import credential
 from voice_agent.settings import Settings
 from voice_agent.telemetry import logs, traces
 from voice_agent.worker.drain import Drain, Report
 from voice_agent.worker.probes import metrics, probes
 from voice_agent.worker.server import CallServer
+from voice_agent.worker.standing import Standing
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +53,19 @@ async def _serve(settings: Settings) -> ExitCode:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain.ask, number.name)
-    server = CallServer(settings, drain)
+    standing = None
+    if settings.keeper_url is not None:
+        standing = Standing(settings.keeper_url, settings.pod_name, credential(settings))
+    server = CallServer(settings, drain, standing)
     started = asyncio.Event()
     server.on("worker_started", started.set)
 
-    async with server.jobs.listening(), probes(settings.probe_port, server.not_ready), metrics(settings.metrics_port):
+    async with (
+        server.jobs.listening(),
+        probes(settings.probe_port, server.not_ready),
+        metrics(settings.metrics_port),
+        standing.watching() if standing else nullcontext(),
+    ):
         serving = asyncio.create_task(server.run(), name="serving")
         asked = asyncio.create_task(_both(started, drain), name="asked to drain")
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)

@@ -19,6 +19,7 @@ from voice_agent.worker import forkserver
 from voice_agent.worker.control import Jobs
 from voice_agent.worker.drain import PROCESS_TIMEOUT_SECONDS, SESSION_END_TIMEOUT_SECONDS, Drain, Outcome
 from voice_agent.worker.slots import FULL_THRESHOLD, NoFreeSlotError, Slots
+from voice_agent.worker.standing import Standing
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ POD_ATTRIBUTE = "voice-agent.pod"
 class CallServer(AgentServer):
     """An agent server that takes calls up to its slots, until it drains."""
 
-    def __init__(self, settings: Settings, drain: Drain) -> None:
+    def __init__(self, settings: Settings, drain: Drain, standing: Standing | None = None) -> None:
         # Else livekit-agents loads a turn detector, 244 MB by its own account (ipc/_preload.py), that Gemini makes
         # needless.
         os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
@@ -65,6 +66,7 @@ class CallServer(AgentServer):
         self.registered = False
         self._pod = settings.pod_name
         self._drain_of_pod = drain
+        self._standing = standing
         self._cut: frozenset[str] = frozenset()
         self.on("worker_registered", self._on_registered)
         self.on("worker_started", self._on_started)
@@ -107,9 +109,14 @@ class CallServer(AgentServer):
         # `terminate`, the default, would leave the caller alone in the room: LiveKit would ask no one else.
         await request.reject(terminate=False)
 
+    @property
+    def _closed(self) -> bool:
+        return self._standing is not None and self._standing.closed
+
     def _report_load(self) -> float:
         metrics.SLOTS_TAKEN.set(self.slots.taken)
-        return self.slots.load
+        # A call that comes nevertheless is taken: newer pods may just have filled up.
+        return 1.0 if self._closed else self.slots.load
 
     def _get_effective_load(self) -> float:
         # livekit-agents adds an estimate for calls promised but not running, at an idle pod with one warm

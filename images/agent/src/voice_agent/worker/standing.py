@@ -1,0 +1,86 @@
+"""Whether this pod should still take calls, as the keepers see the fleet.
+
+A pod of an older revision that is not yet told to go takes calls and handovers as any other, and each of them would
+move once more. The keepers tell such a pod to close as soon as newer pods have room, and to open again when they have
+none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+from livekit.agents.utils.aio import cancel_and_wait
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+logger = logging.getLogger(__name__)
+
+POD_PATH = "/v1/pods/"
+ASK_SECONDS = 1.0
+# A keeper that is starting, or being replaced, does not open the pod for a moment.
+FORGET_SECONDS = 10.0
+_TIMEOUT = aiohttp.ClientTimeout(total=2)
+
+
+class PodStanding(BaseModel):
+    """A keeper's answer about one pod."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    closed: bool
+    """Whether newer pods shall have the calls."""
+
+
+class Standing:
+    """Asks the keepers once a second.
+
+    Args:
+        url: KEEPER_URL.
+        pod: this pod.
+        credential: the bearer token, read for each question.
+    """
+
+    def __init__(self, url: str, pod: str, credential: Callable[[], str]) -> None:
+        self._url = f"{url.rstrip('/')}{POD_PATH}{pod}"
+        self._credential = credential
+        self._told_at = 0.0
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether newer pods shall have the calls; False when no keeper tells."""
+        return self._closed
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Ask for as long as the context lasts."""
+        watch = asyncio.create_task(self._watch(), name="standing")
+        try:
+            yield
+        finally:
+            await cancel_and_wait(watch)
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+            while True:
+                try:
+                    closed = await self._ask(session)
+                except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+                    logger.debug("no keeper tells of this pod's standing: %s", error)
+                    closed = self._closed and loop.time() - self._told_at < FORGET_SECONDS
+                else:
+                    self._told_at = loop.time()
+                if closed != self._closed:
+                    self._closed = closed
+                    logger.info("newer pods %s", "have room: no new calls" if closed else "have no room: open again")
+                await asyncio.sleep(ASK_SECONDS)
+
+    async def _ask(self, session: aiohttp.ClientSession) -> bool:
+        headers = {"Authorization": f"Bearer {self._credential()}"}
+        async with session.get(self._url, headers=headers) as answer:
+            answer.raise_for_status()
+            return PodStanding.model_validate_json(await answer.read()).closed
