@@ -30,6 +30,17 @@ def of_pod(kubectl: Kubectl, pod: str) -> list[int]:
     return sorted(found, key=lambda pid: (_number_inside(pid) != 1, pid))
 
 
+def of_calls(kubectl: Kubectl, pod: str) -> list[int]:
+    """The processes of a worker pod's calls, those included that wait for one.
+
+    Raises:
+        NoProcessError: as `of_pod`.
+    """
+    main, *others = of_pod(kubectl, pod)
+    # livekit-agents forks them from a server that the main process has started.
+    return [pid for pid in others if _parent(pid) != main]
+
+
 def send(pids: list[int], number: signal.Signals) -> None:
     """Send a signal to processes; those that have ended meanwhile are passed over."""
     for pid in pids:
@@ -52,10 +63,18 @@ def _name(pid: int) -> str:
     return _read(pid, "comm").strip()
 
 
+def _parent(pid: int) -> int:
+    return _number(pid, "PPid:")
+
+
 def _number_inside(pid: int) -> int:
     """The process' number in its own container."""
+    return _number(pid, "NSpid:")
+
+
+def _number(pid: int, field: str) -> int:
     for line in _read(pid, "status").splitlines():
-        if line.startswith("NSpid:"):
+        if line.startswith(field):
             return int(line.split()[-1])
     return 0
 
