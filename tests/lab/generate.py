@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.paths import CHART, ROOT, VALUES, tool
-from voice_agent.settings import markdown_table
+from voice_agent.settings import markdown_tables
 
 GOLDENS = ROOT / "tests" / "chart" / "goldens"
 IMAGE_README = ROOT / "images" / "agent" / "README.md"
@@ -69,7 +69,7 @@ def _chart_readme() -> str:
 def _image_readme() -> str:
     before, _, rest = IMAGE_README.read_text().partition(_TABLE_BEGINS)
     _, end, after = rest.partition(_TABLE_ENDS)
-    return f"{before}{_TABLE_BEGINS}{markdown_table()}{end}{after}"
+    return f"{before}{_TABLE_BEGINS}{markdown_tables()}{end}{after}"
 
 
 def _golden(values: Path) -> Callable[[], str]:

@@ -8,13 +8,13 @@ from pathlib import Path
 from google.protobuf.json_format import Parse
 from livekit.protocol.sip import CreateSIPDispatchRuleRequest
 
-from voice_agent.settings import markdown_table
+from voice_agent.settings import markdown_tables
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def test_it_has_the_table_of_settings() -> None:
-    assert markdown_table() in README, "run `make generate`"
+    assert markdown_tables() in README, "run `make generate`"
 
 
 def test_its_sip_dispatch_rule_is_one() -> None:

@@ -1,12 +1,15 @@
-"""`voice-agent worker | check | settings`."""
+"""`voice-agent worker | keeper | calls | check | settings`."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
 
 from voice_agent import __version__, check, settings
+from voice_agent.keeper import calls
+from voice_agent.keeper import run as keeper
 from voice_agent.preflight import preflight
 from voice_agent.settings import SettingsError
 from voice_agent.worker.run import ExitCode, run
@@ -20,15 +23,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("worker", help="serve calls until SIGTERM, then drain")
+    commands.add_parser("keeper", help="have other pods take up the calls of pods that died")
+    commands.add_parser("calls", help="list the live calls, as a keeper sees them; run it in a keeper's pod")
     commands.add_parser("check", help="tell whether LiveKit, Gemini and the settings are in order")
-    commands.add_parser("settings", help="print the table of settings, as Markdown")
+    commands.add_parser("settings", help="print the tables of settings, as Markdown")
     command = parser.parse_args(arguments).command
     if command == "settings":
-        sys.stdout.write(settings.markdown_table())
+        sys.stdout.write(settings.markdown_tables())
         return ExitCode.OK
     if command == "check":
         return check.main(os.environ)
     try:
+        if command == "keeper":
+            return keeper.run(keeper.preflight(os.environ))
+        if command == "calls":
+            return asyncio.run(calls.main(os.environ))
         return run(preflight(os.environ))
     except SettingsError as error:
         sys.stderr.write(f"voice-agent cannot start: {error}\n")

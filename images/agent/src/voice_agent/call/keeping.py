@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from pathlib import Path
 
 from livekit.agents.utils.aio import cancel_and_wait
 from pydantic import JsonValue
@@ -14,7 +13,7 @@ from voice_agent.call.live import Call
 from voice_agent.gemini import ModelCheckpoint
 from voice_agent.settings import Settings
 from voice_agent.state.seal import Seal
-from voice_agent.tether.client import Credential, Tether
+from voice_agent.tether.client import Credential, Tether, credential
 from voice_agent.tether.wire import Tethered
 
 logger = logging.getLogger(__name__)
@@ -24,15 +23,9 @@ _LOOK_SECONDS = 1.0
 _EVENTS = ("conversation_item_added", "function_tools_executed", "user_state_changed", "agent_state_changed")
 
 
-def credential(settings: Settings) -> Credential:
-    """What shows the keepers that a call is the fleet's: read anew each time, because Kubernetes renews it."""
-
-    def read() -> str:
-        if settings.keeper_token_file:
-            return Path(settings.keeper_token_file).read_text().strip()
-        return settings.keeper_secret.get_secret_value() if settings.keeper_secret else ""
-
-    return read
+def credential_of(settings: Settings) -> Credential:
+    """What shows the keepers that a call is the fleet's."""
+    return credential(settings.keeper_token_file, settings.keeper_secret)
 
 
 def seal_of(settings: Settings) -> Seal | None:
@@ -76,7 +69,7 @@ class Keeping:
             agent_identity=self._call.context.room.local_participant.identity,
             agent_name=job.agent_name,
         )
-        self._tether = Tether(tethered, self._settings.keeper_url, credential(self._settings), self._call.give_up_to)
+        self._tether = Tether(tethered, self._settings.keeper_url, credential_of(self._settings), self._call.give_up_to)
         await self._tether.__aenter__()
         for event in _EVENTS:
             self._call.session.on(event, self._note)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from voice_agent.call.keeping import credential, seal_of
+from voice_agent.call.keeping import credential_of, seal_of
 from voice_agent.call.live import Call
 from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, decode
 from voice_agent.gemini import ModelCheckpoint
@@ -26,7 +26,7 @@ async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | None:
     if settings.keeper_url is None:
         reason = "KEEPER_URL is not set"
     else:
-        sealed = await fetch_snapshot(call.key, settings.keeper_url, credential(settings))
+        sealed = await fetch_snapshot(call.key, settings.keeper_url, credential_of(settings))
         if sealed is None:
             reason = "no keeper has one"
         else:

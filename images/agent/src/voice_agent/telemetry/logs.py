@@ -14,7 +14,7 @@ from typing import Any
 from opentelemetry import trace
 from pythonjsonlogger.json import JsonFormatter
 
-from voice_agent.settings import LogFormat, Settings
+from voice_agent.settings import Common, LogFormat
 
 # Libraries that log every request or frame below WARNING.
 _CHATTY = ("aiohttp.access", "asyncio", "google_genai", "httpx", "httpx2", "openai", "urllib3", "websockets")
@@ -25,7 +25,7 @@ _RENAMED = {"job_id": "job", "room_id": "call", "exc_info": "stack_trace"}
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: Common) -> None:
     """Make this process, the main one, write its own and its jobs' records to standard output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(add_span)
@@ -58,7 +58,7 @@ def add_span(record: logging.LogRecord) -> bool:
 class CloudFormatter(JsonFormatter):
     """JSON with the fields that Google Cloud Logging reads; any other collector can read it too."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Common) -> None:
         super().__init__(rename_fields=_RENAMED, json_default=str)
         self._project = settings.google_cloud_project
         self._pod = settings.pod_name

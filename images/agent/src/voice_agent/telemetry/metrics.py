@@ -44,3 +44,14 @@ GEMINI_TURNS_LOST = Counter(
     "voice_agent_gemini_turns_lost", "Turns given up because no connection answered them, in calls that went on"
 )
 GEMINI_LOST = Counter("voice_agent_gemini_lost", "Calls that ended because Gemini could not be reached again")
+LOSSES = Counter(
+    "voice_agent_keeper_losses",
+    "Calls that went out of a keeper's sight; how: closed (connection), silent (no heartbeat)",
+    ["how"],
+)
+RECOVERIES = Counter(
+    "voice_agent_keeper_recoveries",
+    "Calls whose agent was gone; result: recovered, caller_left, given_up (the caller waits, no agent came)",
+    ["result"],
+)
+KEEPER_CALLS = Gauge("voice_agent_keeper_calls", "Calls that the keeper knows", multiprocess_mode="max")

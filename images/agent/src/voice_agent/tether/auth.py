@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,7 +76,7 @@ class TokenReviews:
 
     Args:
         namespace: the fleet's.
-        service_account: the fleet's.
+        service_accounts: the fleet's: whose pods' tokens are let in.
         api: URL of the API server.
         credentials: folder with `token` and `ca.crt` of the keeper's own service account, re-read for each review.
         clock: monotonic seconds.
@@ -85,12 +85,12 @@ class TokenReviews:
     def __init__(
         self,
         namespace: str,
-        service_account: str,
+        service_accounts: Collection[str],
         api: str = "https://kubernetes.default.svc",
         credentials: Path = _SERVICE_ACCOUNT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._user = f"system:serviceaccount:{namespace}:{service_account}"
+        self._users = frozenset(f"system:serviceaccount:{namespace}:{account}" for account in service_accounts)
         self._url = f"{api}/apis/authentication.k8s.io/v1/tokenreviews"
         self._credentials = credentials
         self._clock = clock
@@ -135,7 +135,7 @@ class TokenReviews:
         if not status.get("authenticated") or AUDIENCE not in status.get("audiences", []):
             raise DeniedError("the API server does not vouch for the token")
         user = status.get("user") or {}
-        if user.get("username") != self._user:
-            raise DeniedError(f"a token of {user.get('username')}, not of {self._user}")
+        if user.get("username") not in self._users:
+            raise DeniedError(f"a token of {user.get('username')}, not of {' or '.join(sorted(self._users))}")
         pods = (user.get("extra") or {}).get(_POD_NAME) or [None]
         return Identity(pods[0])

@@ -10,12 +10,13 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import WSMsgType
-from pydantic import JsonValue
+from pydantic import JsonValue, SecretStr
 
 from voice_agent.state.store import Snapshot, Stamp
 from voice_agent.tether import wire
@@ -36,6 +37,22 @@ _FAREWELL_SECONDS = 1.0
 
 Resolver = Callable[[str], Awaitable[frozenset[str]]]
 Credential = Callable[[], str]
+
+
+def credential(token_file: str | None, secret: SecretStr | None) -> Credential:
+    """What shows a keeper that one is of the fleet.
+
+    Args:
+        token_file: of a service-account token, read anew each time because Kubernetes renews it.
+        secret: shared, where there is no token.
+    """
+
+    def read() -> str:
+        if token_file:
+            return Path(token_file).read_text().strip()
+        return secret.get_secret_value() if secret else ""
+
+    return read
 
 
 async def addresses_of(url: str) -> frozenset[str]:

@@ -104,7 +104,13 @@ class TetherServer:
         with contextlib.suppress(ConnectionError, RuntimeError):
             await tether.socket.send_str(wire.Superseded(epoch=epoch).model_dump_json())
 
-    async def _identity(self, request: web.Request) -> Identity:
+    async def admit(self, request: web.Request) -> Identity:
+        """Who asks.
+
+        Raises:
+            HTTPForbidden: nobody of the fleet.
+            HTTPServiceUnavailable: it cannot be told now.
+        """
         try:
             return await self._authenticator.identify(request.headers.get("Authorization"))
         except DeniedError as error:
@@ -116,7 +122,7 @@ class TetherServer:
 
     async def _snapshot(self, request: web.Request) -> web.Response:
         """The latest sealed snapshot of a call, for the agent that takes it up."""
-        await self._identity(request)
+        await self.admit(request)
         call = request.query.get("call", "")
         try:
             kept = await self._store.get(call)
@@ -127,7 +133,7 @@ class TetherServer:
         return web.Response(body=wire.pack_snapshot(kept.snapshot), headers={"Cache-Control": "no-store"})
 
     async def _tether(self, request: web.Request) -> web.WebSocketResponse:
-        identity = await self._identity(request)
+        identity = await self.admit(request)
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=wire.MAX_MESSAGE_BYTES)
         await socket.prepare(request)
         try:

@@ -9,7 +9,7 @@ import signal
 from contextlib import nullcontext
 from enum import IntEnum
 
-from voice_agent.call.keeping import credential
+from voice_agent.call.keeping import credential_of
 from voice_agent.settings import Settings
 from voice_agent.telemetry import logs, traces
 from voice_agent.worker.drain import Drain, Report
@@ -55,7 +55,7 @@ async def _serve(settings: Settings) -> ExitCode:
         loop.add_signal_handler(number, drain.ask, number.name)
     standing = None
     if settings.keeper_url is not None:
-        standing = Standing(settings.keeper_url, settings.pod_name, credential(settings))
+        standing = Standing(settings.keeper_url, settings.pod_name, credential_of(settings))
     server = CallServer(settings, drain, standing)
     started = asyncio.Event()
     server.on("worker_started", started.set)

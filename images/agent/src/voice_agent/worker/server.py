@@ -110,13 +110,13 @@ class CallServer(AgentServer):
         await request.reject(terminate=False)
 
     @property
-    def _closed(self) -> bool:
+    def _outdated(self) -> bool:
         return self._standing is not None and self._standing.closed
 
     def _report_load(self) -> float:
         metrics.SLOTS_TAKEN.set(self.slots.taken)
         # A call that comes nevertheless is taken: newer pods may just have filled up.
-        return 1.0 if self._closed else self.slots.load
+        return 1.0 if self._outdated else self.slots.load
 
     def _get_effective_load(self) -> float:
         # livekit-agents adds an estimate for calls promised but not running, at an idle pod with one warm

@@ -1,0 +1,25 @@
+"""The keeper's surroundings where there are none: outside of Kubernetes, or with one keeper."""
+
+from __future__ import annotations
+
+
+class AlwaysLeading:
+    """The only keeper leads."""
+
+    leading = True
+
+
+class UnknownPods:
+    """No API server can be asked."""
+
+    async def living(self) -> None:
+        """See `Pods.living`."""
+        return
+
+
+class NoPeers:
+    """There is no other keeper."""
+
+    async def tethered(self) -> None:
+        """See `Peers.tethered`."""
+        return

@@ -1,0 +1,120 @@
+"""What the keeper does about calls that are out of sight, if it is the one that leads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from livekit import api
+from pydantic import JsonValue
+
+from voice_agent.keeper.fleet import Fleet, Known
+from voice_agent.keeper.ports import Leadership, Peers, Pods
+from voice_agent.keeper.recovery import Recovery, Result
+from voice_agent.keeper.suspicion import Suspicion
+from voice_agent.state.store import Store
+from voice_agent.telemetry import metrics
+from voice_agent.tether.server import TetherServer
+from voice_agent.tether.wire import Ending, Loss, Tethered
+
+logger = logging.getLogger(__name__)
+
+# A tether that broke for itself is made again in 25 to 75 ms, see `tether.client`.
+RECONNECT_SECONDS = 0.15
+_LOOK_SECONDS = 0.25
+
+
+class Brain:
+    """A tether server's watcher that has lost calls recovered.
+
+    Args:
+        client: LiveKit's API.
+        store: where epochs are claimed.
+        leadership: only the keeper that leads acts; the others remember what they miss, and act when they come to
+            lead.
+        pods: the fleet's pods, for corroboration.
+        peers: the other keepers, for corroboration.
+    """
+
+    def __init__(self, client: api.LiveKitAPI, store: Store, leadership: Leadership, pods: Pods, peers: Peers) -> None:
+        self._fleet = Fleet()
+        self._leadership = leadership
+        self._suspicion = Suspicion(self._fleet, client, pods, peers)
+        self._recovery = Recovery(client, store, self._supersede, self._epoch_of)
+        self._server: TetherServer | None = None
+        self._missed = asyncio.Event()
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def attach(self, server: TetherServer) -> None:
+        """`server` is the one that this brain is told by."""
+        self._server = server
+
+    def calls(self) -> list[Known]:
+        """Every call that is known, for the status page."""
+        return self._fleet.calls
+
+    def on_call(self, call: Tethered) -> None:
+        """See `Watcher`."""
+        self._fleet.seen(call)
+
+    def on_state(self, call: Tethered, state: dict[str, JsonValue]) -> None:
+        """See `Watcher`."""
+        self._fleet.said(call, state)
+
+    def on_lost(self, call: Tethered, loss: Loss) -> None:
+        """See `Watcher`."""
+        logger.warning("call %s is out of sight (%s)", call.call, loss, extra={"lost_pod": call.pod})
+        metrics.LOSSES.labels(loss).inc()
+        self._fleet.missed(call, loss)
+        self._missed.set()
+
+    def on_goodbye(self, call: Tethered, ending: Ending) -> None:
+        """See `Watcher`."""
+        self._fleet.ended(call, ending)
+
+    async def run(self) -> None:
+        """Recover lost calls until cancelled."""
+        try:
+            while True:
+                try:
+                    await asyncio.wait_for(self._missed.wait(), _LOOK_SECONDS)
+                except TimeoutError:
+                    pass
+                else:
+                    self._missed.clear()
+                    await asyncio.sleep(RECONNECT_SECONDS)
+                try:
+                    await self._look()
+                except Exception:
+                    # Whatever it is, the next look may see more.
+                    logger.exception("the keeper could not look after the lost calls")
+        finally:
+            for task in self._running.values():
+                task.cancel()
+
+    async def _look(self) -> None:
+        metrics.KEEPER_CALLS.set(len(self._fleet.calls))
+        lost = [known for known in self._fleet.lost if known.call.call not in self._running]
+        if not lost or not self._leadership.leading:
+            return
+        for known in await self._suspicion.really_lost(lost, already=len(self._running)):
+            current = self._fleet.get(known.call.call)
+            if current is not None and current.loss and current.call == known.call:
+                self._running[known.call.call] = asyncio.create_task(self._recover(known.call))
+
+    async def _recover(self, call: Tethered) -> None:
+        try:
+            result = await self._recovery.run(call)
+            metrics.RECOVERIES.labels(result).inc()
+            if result is not Result.RECOVERED:
+                self._fleet.drop([call.call])
+        finally:
+            del self._running[call.call]
+
+    def _epoch_of(self, call: str) -> int | None:
+        known = self._fleet.get(call)
+        return known.call.epoch if known and not known.loss else None
+
+    async def _supersede(self, call: str, epoch: int) -> None:
+        if self._server is not None:
+            await self._server.supersede(call, epoch)

@@ -1,0 +1,54 @@
+"""The API server, as far as a keeper needs it: a few objects, read and written as JSON."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+URL = "https://kubernetes.default.svc"
+
+ERRORS = (OSError, aiohttp.ClientError, TimeoutError, ValueError, KeyError)
+_TIMEOUT = aiohttp.ClientTimeout(total=2)
+
+
+class ApiServer:
+    """Requests with the pod's own service account, whose token Kubernetes renews in its file.
+
+    Args:
+        namespace: of everything that is asked for.
+        url: of the API server.
+        credentials: folder with `token` and `ca.crt`.
+    """
+
+    def __init__(self, namespace: str, url: str = URL, credentials: Path = SERVICE_ACCOUNT) -> None:
+        self.namespace = namespace
+        self._url = url
+        self._credentials = credentials
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self, method: str, path: str, body: object = None, params: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """Status and object.
+
+        Raises:
+            ERRORS: it does not answer.
+        """
+        if self._session is None:
+            authority = self._credentials / "ca.crt"
+            tls = ssl.create_default_context(cafile=authority) if self._url.startswith("https:") else False
+            self._session = aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(ssl=tls))
+        headers = {"Authorization": f"Bearer {(self._credentials / 'token').read_text().strip()}"}
+        async with self._session.request(
+            method, f"{self._url}{path}", json=body, params=params, headers=headers
+        ) as answer:
+            return answer.status, await answer.json()
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._session is not None:
+            await self._session.close()

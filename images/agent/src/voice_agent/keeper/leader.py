@@ -1,0 +1,112 @@
+"""Which of the keepers acts: the one that holds a Lease, as Kubernetes' own controllers agree on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from voice_agent.keeper.kubernetes import ERRORS, ApiServer
+
+logger = logging.getLogger(__name__)
+
+# client-go's 15, 10 and 2 s leave calls without an agent for a quarter of a minute when the leader's node is lost. A
+# change of leader costs nothing here, so these are as short as an API server bears.
+DURATION_SECONDS = 4
+RENEW_WITHIN_SECONDS = 2.5
+RETRY_SECONDS = 0.5
+
+
+class Leader:
+    """Holds the Lease, or waits for it; a `Leadership`.
+
+    A holder that could not renew stops leading before others may take over: they wait for the Lease's duration from
+    the last change that they have seen, by their own clocks, so no two clocks are compared.
+
+    Args:
+        api: the API server.
+        name: of the Lease.
+        identity: of this keeper: its pod's name.
+    """
+
+    def __init__(self, api: ApiServer, name: str, identity: str) -> None:
+        self._api = api
+        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{api.namespace}/leases"
+        self._name = name
+        self._identity = identity
+        self._renewed_at: float | None = None
+        self._seen: tuple[str, float] = ("", 0.0)
+        self._was_leading = False
+
+    @property
+    def leading(self) -> bool:
+        """Whether this keeper acts, now."""
+        return self._renewed_at is not None and time.monotonic() - self._renewed_at < RENEW_WITHIN_SECONDS
+
+    async def run(self) -> None:
+        """Try to get the Lease and to keep it until cancelled; then it is given back."""
+        try:
+            while True:
+                asked_at = time.monotonic()
+                try:
+                    if await self._hold():
+                        self._renewed_at = asked_at
+                    else:
+                        self._renewed_at = None
+                except ERRORS as error:
+                    logger.warning("the Lease %s cannot be renewed: %s: %s", self._name, type(error).__name__, error)
+                self._tell()
+                await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            if self.leading:
+                self._renewed_at = None
+                await self._release()
+
+    def _tell(self) -> None:
+        if self.leading != self._was_leading:
+            self._was_leading = self.leading
+            logger.info("this keeper %s", "leads" if self.leading else "leads no more")
+
+    async def _hold(self) -> bool:
+        status, lease = await self._api.request("GET", f"{self._path}/{self._name}")
+        if status == 404:
+            return await self._write("POST", self._path, {"metadata": {"name": self._name}}, {})
+        if status != 200:
+            raise ValueError(f"the API server answered {status}: {lease.get('message')}")
+        spec = lease.get("spec") or {}
+        holder, version = spec.get("holderIdentity") or "", lease["metadata"]["resourceVersion"]
+        if holder and holder != self._identity:
+            if version != self._seen[0]:
+                self._seen = version, time.monotonic()
+            if time.monotonic() - self._seen[1] < (spec.get("leaseDurationSeconds") or DURATION_SECONDS):
+                return False
+        return await self._write("PUT", f"{self._path}/{self._name}", lease, spec)
+
+    async def _write(self, method: str, path: str, lease: dict[str, Any], spec: dict[str, Any]) -> bool:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        mine = spec.get("holderIdentity") == self._identity
+        changed = spec | {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": DURATION_SECONDS,
+            "renewTime": now,
+            "acquireTime": spec.get("acquireTime", now) if mine else now,
+            "leaseTransitions": (spec.get("leaseTransitions") or 0) + (0 if mine else 1),
+        }
+        body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **lease, "spec": changed}
+        status, answer = await self._api.request(method, path, body)
+        if status in {200, 201}:
+            return True
+        if status == 409:  # another one was quicker
+            return False
+        raise ValueError(f"the API server answered {status}: {answer.get('message')}")
+
+    async def _release(self) -> None:
+        try:
+            status, lease = await self._api.request("GET", f"{self._path}/{self._name}")
+            if status == 200 and lease["spec"].get("holderIdentity") == self._identity:
+                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+                await self._api.request("PUT", f"{self._path}/{self._name}", lease)
+        except ERRORS as error:
+            logger.warning("the Lease %s could not be given back: %s", self._name, error)

@@ -1,0 +1,64 @@
+"""The other keepers, asked which calls they see."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import aiohttp
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from voice_agent.tether.client import Credential, addresses_of
+
+logger = logging.getLogger(__name__)
+
+SEEN_PATH = "/v1/seen"
+# In the cluster's network an answer takes milliseconds; a peer that is gone must not delay a recovery.
+_TIMEOUT = aiohttp.ClientTimeout(total=0.5)
+
+
+class Seen(BaseModel):
+    """A keeper's answer.
+
+    Attributes:
+        settled: whether it has run for long enough for every call to have found it.
+        calls: (call, epoch) of all that it sees alive.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    settled: bool
+    calls: frozenset[tuple[str, int]]
+
+
+class OtherKeepers:
+    """Asks every keeper but this one; a `Peers`.
+
+    Args:
+        url: of the keepers' headless Service.
+        own_address: this keeper's own, which is not asked.
+        credential: the bearer token, read for each question.
+    """
+
+    def __init__(self, url: str, own_address: str | None, credential: Credential) -> None:
+        self._url = url
+        self._own = own_address
+        self._credential = credential
+
+    async def tethered(self) -> frozenset[tuple[str, int]] | None:
+        """See `Peers.tethered`."""
+        others = [url for url in await addresses_of(self._url) if self._own is None or f"//{self._own}:" not in url]
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+            answers = await asyncio.gather(*(self._ask(session, url) for url in others))
+        seen = [answer.calls for answer in answers if answer is not None and answer.settled]
+        return frozenset[tuple[str, int]]().union(*seen) if seen else None
+
+    async def _ask(self, session: aiohttp.ClientSession, url: str) -> Seen | None:
+        try:
+            headers = {"Authorization": f"Bearer {self._credential()}"}
+            async with session.get(f"{url}{SEEN_PATH}", headers=headers) as answer:
+                answer.raise_for_status()
+                return Seen.model_validate_json(await answer.read())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+            logger.info("keeper %s does not answer: %s: %s", url, type(error).__name__, error)
+            return None

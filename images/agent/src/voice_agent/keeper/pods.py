@@ -1,0 +1,106 @@
+"""The fleet's pods as the API server has them: which live, and which a newer revision replaces."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from voice_agent.keeper.kubernetes import ERRORS, ApiServer
+
+logger = logging.getLogger(__name__)
+
+# Set by the Deployment controller; a rollback gives the old ReplicaSet a new number.
+_REVISION = "deployment.kubernetes.io/revision"
+_HASH = "pod-template-hash"
+# All workers ask once a second; the API server is asked for all of them together.
+_FRESH_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One of the fleet's pods.
+
+    Attributes:
+        name: its name.
+        revision: of the Deployment's template that it was made from; 0 if nobody tells.
+        ready: whether it takes calls.
+    """
+
+    name: str
+    revision: int
+    ready: bool
+
+
+class FleetPods:
+    """Asks the API server; a `Pods`.
+
+    Args:
+        api: the API server.
+        selector: label selector of the workers' pods.
+    """
+
+    def __init__(self, api: ApiServer, selector: str) -> None:
+        self._api = api
+        self._selector = selector
+        self._pods: list[Pod] = []
+        self._read_at = -_FRESH_SECONDS
+
+    async def living(self) -> frozenset[str] | None:
+        """See `Pods.living`."""
+        pods = await self.all()
+        return None if pods is None else frozenset(pod.name for pod in pods if pod.ready)
+
+    async def all(self) -> list[Pod] | None:
+        """Every pod of the fleet that was not told to go; None if nobody can be asked."""
+        if time.monotonic() - self._read_at >= _FRESH_SECONDS:
+            try:
+                self._pods = await self._read()
+            except ERRORS as error:
+                logger.warning("the API server does not tell of the fleet's pods: %s: %s", type(error).__name__, error)
+                return None
+            self._read_at = time.monotonic()
+        return self._pods
+
+    async def _read(self) -> list[Pod]:
+        pods = await self._items(f"/api/v1/namespaces/{self._api.namespace}/pods")
+        sets = await self._items(f"/apis/apps/v1/namespaces/{self._api.namespace}/replicasets")
+        revisions = {
+            each["metadata"]["labels"][_HASH]: int(each["metadata"]["annotations"][_REVISION])
+            for each in sets
+            if _HASH in each["metadata"].get("labels", {}) and _REVISION in each["metadata"].get("annotations", {})
+        }
+        return [
+            Pod(
+                each["metadata"]["name"],
+                revisions.get(each["metadata"].get("labels", {}).get(_HASH, ""), 0),
+                any(c["type"] == "Ready" and c["status"] == "True" for c in each["status"].get("conditions", [])),
+            )
+            for each in pods
+            if "deletionTimestamp" not in each["metadata"]
+        ]
+
+    async def _items(self, path: str) -> list[dict[str, Any]]:
+        # Out of the API server's cache: a moment's age does not matter, the load of a quorum read would.
+        params = {"labelSelector": self._selector, "resourceVersion": "0"}
+        status, answer = await self._api.request("GET", path, params=params)
+        if status != 200:
+            raise ValueError(f"{path}: the API server answered {status}: {answer.get('message')}")
+        found: list[dict[str, Any]] = answer["items"]
+        return found
+
+
+def outdated(pods: Iterable[Pod], calls: Mapping[str, int], slots: int) -> frozenset[str]:
+    """The pods that shall leave new calls, and handovers, to newer ones.
+
+    Args:
+        pods: the fleet.
+        calls: how many calls each pod has, by its name.
+        slots: how many calls one pod takes.
+    """
+    pods = list(pods)
+    newest = max((pod.revision for pod in pods), default=0)
+    free = sum(slots - calls.get(pod.name, 0) for pod in pods if pod.revision == newest and pod.ready)
+    return frozenset(pod.name for pod in pods if pod.revision < newest) if free > 0 else frozenset()

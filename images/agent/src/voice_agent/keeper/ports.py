@@ -1,0 +1,27 @@
+"""What the keeper asks of the world around it, so that it can also run outside of Kubernetes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Leadership(Protocol):
+    """Which of the keepers acts."""
+
+    @property
+    def leading(self) -> bool:
+        """Whether this one does, now."""
+
+
+class Pods(Protocol):
+    """The fleet's pods as the API server has them."""
+
+    async def living(self) -> frozenset[str] | None:
+        """Names of the fleet's pods that are ready; None if nobody can be asked."""
+
+
+class Peers(Protocol):
+    """The other keepers."""
+
+    async def tethered(self) -> frozenset[tuple[str, int]] | None:
+        """(call, epoch) of all that another keeper sees alive now; None if no other keeper answers."""

@@ -1,0 +1,153 @@
+"""One call's recovery: the agent that is gone is fenced, and another is sent to its caller."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+import aiohttp
+from livekit import api
+from livekit.protocol import models
+
+from voice_agent.call.errand import Errand, Kind, write
+from voice_agent.state.store import Store, StoreError
+from voice_agent.tether.wire import Tethered
+
+logger = logging.getLogger(__name__)
+
+API_ERRORS = (api.TwirpError, aiohttp.ClientError, TimeoutError)
+
+# A dispatch that finds no worker at once never finds one (livekit-server 1.13.5): it must be made again.
+ASSIGNED_WITHIN_SECONDS = 2.0
+# The successor may have to start a process (3 s on an idle core, several times that on a starved one).
+TETHERED_WITHIN_SECONDS = 20.0
+# Then the caller has waited for longer than anybody does.
+GIVE_UP_SECONDS = 120.0
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 5.0
+_POLL_SECONDS = 0.1
+
+
+class Result(StrEnum):
+    """How a recovery ended."""
+
+    RECOVERED = "recovered"
+    """Another agent has the call."""
+    CALLER_LEFT = "caller_left"
+    """There is nobody to talk with; no one is called back."""
+    GIVEN_UP = "given_up"
+    """The caller waits, and no agent came in time."""
+
+
+class _NoAgentError(Exception):
+    """No agent came; the message says at which step."""
+
+
+class Recovery:
+    """Recovers one call at a time each time it is called.
+
+    Args:
+        client: LiveKit's API.
+        store: where epochs are claimed.
+        supersede: tells agents of a call below an epoch to leave, by their tethers.
+        epoch_of: the epoch of the call's agent that is tethered now; None if none is.
+    """
+
+    def __init__(
+        self,
+        client: api.LiveKitAPI,
+        store: Store,
+        supersede: Callable[[str, int], Awaitable[None]],
+        epoch_of: Callable[[str], int | None],
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._supersede = supersede
+        self._epoch_of = epoch_of
+
+    async def run(self, call: Tethered) -> Result:
+        """Try until another agent has the call, its caller has left, or too much time has passed."""
+        pause, epoch = _FIRST_PAUSE_SECONDS, call.epoch
+        try:
+            async with asyncio.timeout(GIVE_UP_SECONDS):
+                while True:
+                    try:
+                        if not await self._caller_waits(call):
+                            return Result.CALLER_LEFT
+                        epoch = await self._store.claim(call.call, above=epoch)
+                        await self._fence(call, epoch)
+                        await self._send_agent(call, epoch)
+                    except (_NoAgentError, StoreError, *API_ERRORS) as error:
+                        logger.warning("call %s has no agent yet: %s", call.call, error or type(error).__name__)
+                    else:
+                        logger.info("call %s recovered", call.call, extra={"epoch": epoch, "lost_pod": call.pod})
+                        await self._delete_dispatch(call.dispatch_id, call.room)
+                        return Result.RECOVERED
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        except TimeoutError:
+            logger.error(  # noqa: TRY400 - each try has told why
+                "call %s is given up: its caller waits, and no agent came in %.0f s", call.call, GIVE_UP_SECONDS
+            )
+            return Result.GIVEN_UP
+
+    async def _caller_waits(self, call: Tethered) -> bool:
+        """Whether the caller is in that very room: a dispatch for a room that is gone would create it."""
+        rooms = await self._client.room.list_rooms(api.ListRoomsRequest(names=[call.room]))
+        if not any(room.sid == call.room_sid for room in rooms.rooms):
+            return False
+        people = await self._client.room.list_participants(api.ListParticipantsRequest(room=call.room))
+        return any(
+            person.identity == call.caller and person.kind != models.ParticipantInfo.Kind.AGENT
+            for person in people.participants
+        )
+
+    async def _fence(self, call: Tethered, epoch: int) -> None:
+        await self._supersede(call.call, epoch)
+        stale = api.RoomParticipantIdentity(room=call.room, identity=call.agent_identity)
+        try:
+            await self._client.room.remove_participant(stale)
+        except api.TwirpError as error:
+            if error.code != api.TwirpErrorCode.NOT_FOUND:
+                raise
+
+    async def _send_agent(self, call: Tethered, epoch: int) -> None:
+        errand = Errand(kind=Kind.RECOVERY, caller=call.caller, epoch=epoch)
+        request = api.CreateAgentDispatchRequest(agent_name=call.agent_name, room=call.room, metadata=write(errand))
+        dispatch = await self._client.agent_dispatch.create_dispatch(request)
+        try:
+            await self._within(ASSIGNED_WITHIN_SECONDS, self._assigned(dispatch, call), "no pod has a free slot")
+            await self._within(
+                TETHERED_WITHIN_SECONDS, self._tethered(call, epoch), "the agent that was sent is silent"
+            )
+        except _NoAgentError:
+            await self._delete_dispatch(dispatch.id, call.room)
+            raise
+
+    async def _within(self, seconds: float, event: Awaitable[None], failure: str) -> None:
+        try:
+            await asyncio.wait_for(event, seconds)
+        except TimeoutError:
+            raise _NoAgentError(failure) from None
+
+    async def _assigned(self, dispatch: api.AgentDispatch, call: Tethered) -> None:
+        while True:
+            found = await self._client.agent_dispatch.get_dispatch(dispatch.id, call.room)
+            if found is not None and found.state.jobs:
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _tethered(self, call: Tethered, epoch: int) -> None:
+        while (self._epoch_of(call.call) or 0) < epoch:  # noqa: ASYNC110 - seldom, and for a moment
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _delete_dispatch(self, dispatch: str, room: str) -> None:
+        """Else it would bring an agent too many if the room were made anew."""
+        if not dispatch:
+            return
+        try:
+            await self._client.agent_dispatch.delete_dispatch(dispatch, room)
+        except API_ERRORS as error:
+            logger.warning("dispatch %s could not be deleted: %s", dispatch, error)

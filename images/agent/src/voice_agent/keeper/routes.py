@@ -1,0 +1,92 @@
+"""What a keeper serves besides tethers: probes, metrics, and what it knows of the fleet."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from aiohttp import web
+from prometheus_client.aiohttp import make_aiohttp_handler
+
+from voice_agent.keeper.brain import Brain
+from voice_agent.keeper.peers import SEEN_PATH, Seen
+from voice_agent.keeper.pods import FleetPods, outdated
+from voice_agent.keeper.ports import Leadership
+from voice_agent.tether.server import TetherServer
+
+CALLS_PATH = "/v1/calls"
+POD_PATH = "/v1/pods/{pod}"
+# A call looks for new keepers every 3 s, and needs some time to reach one.
+SETTLED_AFTER_SECONDS = 10.0
+
+
+class Routes:
+    """The keeper's HTTP.
+
+    Args:
+        tethers: the calls' connections; decides who may ask.
+        brain: knows the calls.
+        leadership: whether this keeper acts.
+        pods: the fleet's; None where no API server is.
+        slots: how many calls one pod takes.
+    """
+
+    def __init__(
+        self, tethers: TetherServer, brain: Brain, leadership: Leadership, pods: FleetPods | None, slots: int
+    ) -> None:
+        self._tethers = tethers
+        self._brain = brain
+        self._leadership = leadership
+        self._pods = pods
+        self._slots = slots
+        self._began = time.monotonic()
+
+    def application(self) -> web.Application:
+        """All routes, the tethers' included."""
+        app = self._tethers.application()
+        app.add_routes(
+            [
+                web.get("/livez", self._live),
+                web.get("/readyz", self._live),
+                web.get("/metrics", make_aiohttp_handler()),
+                web.get(SEEN_PATH, self._seen),
+                web.get(CALLS_PATH, self._calls),
+                web.get(POD_PATH, self._pod),
+            ]
+        )
+        return app
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _seen(self, request: web.Request) -> web.Response:
+        await self._tethers.admit(request)
+        seen = Seen(
+            settled=time.monotonic() - self._began > SETTLED_AFTER_SECONDS,
+            calls=frozenset((call.call, call.epoch) for call in self._tethers.calls),
+        )
+        return web.json_response(text=seen.model_dump_json())
+
+    async def _calls(self, request: web.Request) -> web.Response:
+        await self._tethers.admit(request)
+        calls = [
+            {
+                "room": known.call.room,
+                "caller": known.call.caller,
+                "pod": known.call.pod,
+                "node": known.call.node,
+                "epoch": known.call.epoch,
+                "lost": known.loss,
+                **known.state,
+            }
+            for known in self._brain.calls()
+        ]
+        return web.json_response({"leading": self._leadership.leading, "calls": calls})
+
+    async def _pod(self, request: web.Request) -> web.Response:
+        """Whether a pod shall leave new calls to newer ones."""
+        await self._tethers.admit(request)
+        pods = await self._pods.all() if self._pods else None
+        calls = Counter(known.call.pod for known in self._brain.calls())
+        closed = pods is not None and request.match_info["pod"] in outdated(pods, calls, self._slots)
+        return web.json_response({"closed": closed})

@@ -1,0 +1,144 @@
+"""A keeper's life: serve tethers, have lost calls recovered, and leave at once when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from aiohttp import web
+from livekit import api
+from livekit.agents.utils.aio import cancel_and_wait
+
+from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
+from voice_agent.keeper.brain import Brain
+from voice_agent.keeper.kubernetes import ApiServer
+from voice_agent.keeper.leader import Leader
+from voice_agent.keeper.peers import OtherKeepers
+from voice_agent.keeper.pods import FleetPods
+from voice_agent.keeper.ports import Leadership, Peers
+from voice_agent.keeper.routes import Routes
+from voice_agent.settings import KeeperSettings, Problem, SettingsError, StateStore, parse_keeper
+from voice_agent.state.memory import MemoryStore
+from voice_agent.state.redis import RedisAddress, RedisStore
+from voice_agent.state.store import Store
+from voice_agent.telemetry import logs
+from voice_agent.tether.auth import Authenticator, SharedSecret, TokenReviews
+from voice_agent.tether.client import credential
+from voice_agent.tether.server import TetherServer
+
+logger = logging.getLogger(__name__)
+
+
+def preflight(environment: Mapping[str, str]) -> KeeperSettings:
+    """The settings in `environment`.
+
+    Raises:
+        SettingsError: with every problem there is.
+    """
+    settings, problems = parse_keeper(environment)
+    if settings.state_store is StateStore.REDIS and settings.redis_url is not None:
+        try:
+            _address(settings).connect()
+        except ValueError as error:
+            fix = "set it to redis://, rediss:// or sentinel:// and the server's address"
+            problems.append(Problem("REDIS_URL", settings.redis_url, str(error), fix))
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def run(settings: KeeperSettings) -> int:
+    """Keep until SIGTERM or SIGINT; returns the exit code.
+
+    Raises:
+        SettingsError: the port is taken.
+    """
+    logs.configure(settings)
+    asyncio.run(_keep(settings))
+    return 0
+
+
+async def _keep(settings: KeeperSettings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        server = ApiServer(settings.pod_namespace) if settings.pod_namespace else None
+        if server is not None:
+            stack.push_async_callback(server.close)
+        store = _store(settings)
+        stack.push_async_callback(store.close)
+        client = await stack.enter_async_context(_livekit(settings))
+        pods = FleetPods(server, settings.fleet_selector) if server and settings.fleet_selector else None
+        leadership: Leadership = AlwaysLeading()
+        if server is not None and settings.lease_name:
+            leadership = leader = Leader(server, settings.lease_name, settings.pod_name)
+            await stack.enter_async_context(_running(leader.run(), "lease"))
+        brain = Brain(client, store, leadership, pods or UnknownPods(), _peers(settings))
+        tethers = TetherServer(store, _authenticator(settings), brain)
+        brain.attach(tethers)
+        routes = Routes(tethers, brain, leadership, pods, settings.call_slots)
+        await stack.enter_async_context(_serving(routes.application(), settings.keeper_port))
+        await stack.enter_async_context(_running(brain.run(), "brain"))
+        await stop.wait()
+        logger.info("leaving; the calls and the other keepers go on")
+
+
+def _peers(settings: KeeperSettings) -> Peers:
+    if settings.keeper_peers is None:
+        return NoPeers()
+    return OtherKeepers(
+        settings.keeper_peers, settings.pod_ip, credential(settings.keeper_token_file, settings.keeper_secret)
+    )
+
+
+def _authenticator(settings: KeeperSettings) -> Authenticator:
+    if settings.keeper_secret is not None:
+        return SharedSecret(settings.keeper_secret.get_secret_value())
+    accounts = [each.strip() for each in (settings.fleet_service_accounts or "").split(",")]
+    return TokenReviews(settings.pod_namespace or "", accounts)
+
+
+def _store(settings: KeeperSettings) -> Store:
+    return RedisStore(_address(settings).connect()) if settings.state_store is StateStore.REDIS else MemoryStore()
+
+
+def _address(settings: KeeperSettings) -> RedisAddress:
+    password = settings.redis_password.get_secret_value() if settings.redis_password else None
+    return RedisAddress(settings.redis_url or "", password, ca_file=settings.redis_ca_file)
+
+
+@asynccontextmanager
+async def _livekit(settings: KeeperSettings) -> AsyncIterator[api.LiveKitAPI]:
+    secret = settings.livekit_api_secret.get_secret_value()
+    async with api.LiveKitAPI(settings.livekit_url, settings.livekit_api_key, secret) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        await cancel_and_wait(task)
+
+
+@asynccontextmanager
+async def _serving(app: web.Application, port: int) -> AsyncIterator[None]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, None, port).start()
+        except OSError as error:
+            problem = Problem("KEEPER_PORT", str(port), f"it cannot be used: {error.strerror}", "set it to a free port")
+            raise SettingsError([problem]) from error
+        logger.info("keeping on port %d", runner.addresses[0][1])
+        yield
+    finally:
+        with suppress(TimeoutError):
+            await runner.cleanup()

@@ -1,0 +1,150 @@
+"""Calls whose agent is gone are taken up by another pod, and by one only."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import pytest
+from cryptography.fernet import Fernet
+
+from lab.callers import CallFleet, CallPlan, CallReport
+from lab.keeper import SECRET, Keeper, free_port, keeper
+from lab.livekit import LiveKit
+from lab.peer import dispatches
+from lab.worker import environment, worker
+
+KILL = signal.SIGKILL
+KEY = Fernet.generate_key().decode()
+
+
+@pytest.fixture
+def ports() -> list[int]:
+    """Of two keepers."""
+    return [free_port(), free_port()]
+
+
+@pytest.fixture
+def variables(variables: dict[str, str], ports: list[int]) -> dict[str, str]:
+    urls = ",".join(f"http://127.0.0.1:{port}" for port in ports)
+    return variables | {"KEEPER_URL": urls, "KEEPER_SECRET": SECRET, "STATE_KEYS": KEY}
+
+
+@pytest.fixture
+async def one_keeper(livekit: LiveKit, ports: list[int]) -> AsyncIterator[Keeper]:
+    async with keeper(environment(livekit), port=ports[0]) as running:
+        yield running
+
+
+def taken_up(report: CallReport, pods: list[str], lost_turns: int = 1) -> None:
+    """The call went on in the second pod; the turn that was under way may be lost."""
+    assert not report.lost, report.ending
+    assert report.pods == pods
+    assert report.memory_kept
+    assert report.lost_turns <= lost_turns
+    assert not report.overlapped
+
+
+async def test_calls_of_a_killed_pod_are_taken_up(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper
+) -> None:
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 3) as fleet:
+            await fleet.all_answering()
+            async with worker(variables | {"IDLE_PROCESSES": "3"}, pod="two") as two:
+                await two.ready()
+                await fleet.more_answers(1)
+                assert {call["pod"] for call in (await one_keeper.calls()).values()} == {"one"}
+                one.send_to_group(KILL)
+                await two.logged("call recovered", times=3)
+                await fleet.more_answers(2)
+                # Of each call, only that of the agent which it has now.
+                assert [len(await dispatches(livekit, f"{plan.room}-{call}")) for call in (1, 2, 3)] == [1, 1, 1]
+                assert {call["epoch"] for call in (await one_keeper.calls()).values()} == {2}
+                reports = await fleet.finish()
+    for report in reports:
+        taken_up(report, ["one", "two"])
+
+
+async def test_a_call_waits_for_a_free_slot(variables: dict[str, str], plan: CallPlan, one_keeper: Keeper) -> None:
+    plan = replace(plan, give_up_after=10, answer_timeout_s=3)
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            one.send_to_group(KILL)
+            assert await one.exit_code() != 0
+            async with worker(variables, pod="two") as two:
+                await two.ready()
+                await two.logged("call recovered")
+                await fleet.more_answers(2)
+                [report] = await fleet.finish()
+    taken_up(report, ["one", "two"], lost_turns=9)
+
+
+async def test_a_caller_who_has_hung_up_is_not_called_back(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper
+) -> None:
+    async with worker(variables, pod="one") as one, worker(variables, pod="two") as two:
+        await one.ready()
+        await two.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            one.send(signal.SIGSTOP)
+            two.send(signal.SIGSTOP)
+            await fleet.finish()
+        one.send_to_group(KILL)
+        two.send_to_group(KILL)
+        async with asyncio.timeout(30):
+            while await one_keeper.calls():
+                await asyncio.sleep(0.1)
+    assert not [dispatch for dispatch in await dispatches(livekit, f"{plan.room}-1") if dispatch.metadata]
+
+
+async def test_two_keepers_that_both_lead_send_one_agent(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, ports: list[int]
+) -> None:
+    async with AsyncExitStack() as stack:
+        for port, name in zip(ports, ("keeper-a", "keeper-b"), strict=True):
+            await stack.enter_async_context(keeper(environment(livekit), port=port, name=name))
+        one = await stack.enter_async_context(worker(variables, pod="one"))
+        await one.ready()
+        fleet = await stack.enter_async_context(CallFleet(plan, 1))
+        await fleet.all_answering()
+        two = await stack.enter_async_context(worker(variables | {"IDLE_PROCESSES": "2"}, pod="two"))
+        await two.ready()
+        await fleet.more_answers(1)
+        one.send_to_group(KILL)
+        await two.logged("call recovered")
+        await fleet.more_answers(3)
+        [report] = await fleet.finish()
+    taken_up(report, ["one", "two"])
+
+
+async def test_a_keeper_that_was_away_knows_the_calls_again(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, ports: list[int]
+) -> None:
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(keeper(environment(livekit), port=ports[0]))
+        one = await stack.enter_async_context(worker(variables, pod="one"))
+        await one.ready()
+        fleet = await stack.enter_async_context(CallFleet(plan, 1))
+        await fleet.all_answering()
+        first.send(signal.SIGTERM)
+        assert await first.exit_code() == 0
+        await fleet.more_answers(1)
+        second = await stack.enter_async_context(keeper(environment(livekit), port=ports[0], name="keeper-b"))
+        async with asyncio.timeout(30):
+            while not await second.calls():
+                await asyncio.sleep(0.1)
+        two = await stack.enter_async_context(worker(variables, pod="two"))
+        await two.ready()
+        one.send_to_group(KILL)
+        await two.logged("call recovered")
+        await fleet.more_answers(2)
+        [report] = await fleet.finish()
+    taken_up(report, ["one", "two"])

@@ -1,0 +1,102 @@
+"""The product's keeper as a plain process on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+_READY_SECONDS = 60.0
+SECRET = "of the fleet on loopback"  # noqa: S105 - protects nothing
+
+
+class Keeper:
+    """A running keeper.
+
+    Attributes:
+        url: where it serves.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.url = url
+        self._process = process
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it."""
+        self._process.send_signal(number)
+
+    async def exit_code(self) -> int:
+        """Wait for it to leave."""
+        return await asyncio.wait_for(self._process.wait(), _READY_SECONDS)
+
+    async def get(self, path: str) -> Any:
+        """What it answers to one of the fleet, parsed.
+
+        Raises:
+            ClientError: it does not answer, or with an error.
+        """
+        headers = {"Authorization": f"Bearer {SECRET}"}
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{self.url}{path}") as answer:
+            answer.raise_for_status()
+            return await answer.json()
+
+    async def calls(self) -> dict[str, dict[str, Any]]:
+        """The calls that it knows, by their rooms."""
+        return {call["room"]: call for call in (await self.get("/v1/calls"))["calls"]}
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def keeper(
+    variables: Mapping[str, str], *, port: int | None = None, name: str = "keeper-a"
+) -> AsyncIterator[Keeper]:
+    """Run a keeper for as long as the context lasts.
+
+    Args:
+        variables: its settings; the port and the secret are chosen.
+        port: a port of its own, for one that follows another.
+        name: its pod's name.
+    """
+    port = port or free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "voice_agent",
+        "keeper",
+        env={**os.environ, "KEEPER_PORT": str(port), "KEEPER_SECRET": SECRET, "POD_NAME": name, **variables},
+    )
+    running = Keeper(process, f"http://127.0.0.1:{port}")
+    try:
+        await _up(running, process)
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _up(running: Keeper, process: asyncio.subprocess.Process) -> None:
+    async with asyncio.timeout(_READY_SECONDS):
+        while True:
+            if process.returncode is not None:
+                raise ChildProcessError(f"the keeper left with {process.returncode}; its log is above")
+            try:
+                await running.get("/v1/calls")
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.1)
+            else:
+                return
