@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -99,9 +98,7 @@ async def test_a_caller_who_has_hung_up_is_not_called_back(
             await fleet.finish()
         one.send_to_group(KILL)
         two.send_to_group(KILL)
-        async with asyncio.timeout(30):
-            while await one_keeper.calls():
-                await asyncio.sleep(0.1)
+        await one_keeper.until(lambda calls: not calls)
     assert not [dispatch for dispatch in await dispatches(livekit, f"{plan.room}-1") if dispatch.metadata]
 
 
@@ -138,9 +135,7 @@ async def test_a_keeper_that_was_away_knows_the_calls_again(
         assert await first.exit_code() == 0
         await fleet.more_answers(1)
         second = await stack.enter_async_context(keeper(environment(livekit), port=ports[0], name="keeper-b"))
-        async with asyncio.timeout(30):
-            while not await second.calls():
-                await asyncio.sleep(0.1)
+        await second.until(bool)
         two = await stack.enter_async_context(worker(variables, pod="two"))
         await two.ready()
         one.send_to_group(KILL)

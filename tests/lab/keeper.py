@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 
 _READY_SECONDS = 60.0
+_KNOWN_SECONDS = 30.0
 SECRET = "of the fleet on loopback"  # noqa: S105 - protects nothing
 
 
@@ -46,6 +47,23 @@ class Keeper:
         async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{self.url}{path}") as answer:
             answer.raise_for_status()
             return await answer.json()
+
+    async def until(self, done: Callable[[dict[str, dict[str, Any]]], bool]) -> None:
+        """Wait until the calls that it knows are as they shall be.
+
+        Raises:
+            TimeoutError: they were not within half a minute; the message has them.
+        """
+        calls: dict[str, dict[str, Any]] = {}
+        try:
+            async with asyncio.timeout(_KNOWN_SECONDS):
+                while True:
+                    calls = await self.calls()
+                    if done(calls):
+                        return
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise TimeoutError(f"the keeper knows {calls}") from None
 
     async def calls(self) -> dict[str, dict[str, Any]]:
         """The calls that it knows, by their rooms."""

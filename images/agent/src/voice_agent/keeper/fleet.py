@@ -49,11 +49,6 @@ class Fleet:
         self._forget()
         return sorted((known for known in self._known.values() if known.loss), key=lambda known: known.lost_at)
 
-    def lost_since(self, seconds: float) -> int:
-        """How many went out of sight within so many seconds, and are still."""
-        since = self._clock() - seconds
-        return sum(known.loss is not None and known.lost_at >= since for known in self._known.values())
-
     def get(self, call: str) -> Known | None:
         """What is known of a call."""
         return self._known.get(call)
