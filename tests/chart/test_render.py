@@ -77,6 +77,20 @@ BAD_VALUES = {
         "autoscaling.minReplicas is 3",
     ),
     "two budgets": (["--set", "podDisruptionBudget.minAvailable=1"], "Kubernetes accepts one"),
+    "a store that is nowhere": (["--set", "state.store=redis"], "state.redis.url is not set"),
+    "a store that can be read": (
+        ["--set", "state.store=redis,state.redis.url=redis://redis:6379"],
+        "state.encryption.existingSecret.name is not set",
+    ),
+    "a store of another kind": (["--set", "state.store=redis,state.redis.url=http://redis"], "Begin it with redis://"),
+    "a password among the values": (
+        ["--set", "state.store=redis,state.redis.url=redis://:hidden@redis:6379"],
+        "state.redis.url holds a password",
+    ),
+    "a store without keepers": (
+        ["--set", "state.store=redis,state.redis.url=redis://redis,keeper.enabled=false"],
+        "only keepers use the store",
+    ),
     "spans to nowhere": (["--set", "telemetry.traces.exporter=otlp"], "telemetry.traces.otlpEndpoint is not set"),
     "identity without an account": (
         ["--set", "serviceAccount.create=false,serviceAccount.workloadIdentity.gcpServiceAccount=a@b.example"],

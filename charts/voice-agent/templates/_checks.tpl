@@ -46,6 +46,22 @@ reported at once; each names the key, its value and the fix.
 {{- $problems = append $problems (printf "drain.finishWithinSeconds is %d, but calls are cut after %d s: none would be handed over. Set it below %d, or raise drain.gracePeriodSeconds." $finish $timeout (max 1 $timeout)) -}}
 {{- end -}}
 
+{{- if eq $v.state.store "redis" -}}
+{{- if not $v.state.redis.url -}}
+{{- $problems = append $problems "state.store is redis, but state.redis.url is not set. Set it to your server, for example rediss://redis.example.internal:6379, or set state.store to memory." -}}
+{{- else if not (regexMatch "^(rediss?|sentinels?)://[^/?#\\s]+" $v.state.redis.url) -}}
+{{- $problems = append $problems (printf "state.redis.url is %q, which is not a server's URL. Begin it with redis://, rediss://, sentinel:// or sentinels://." $v.state.redis.url) -}}
+{{- else if regexMatch "//[^/@]*:[^/@]*@" $v.state.redis.url -}}
+{{- $problems = append $problems "state.redis.url holds a password. Put it into a Secret and name that in state.redis.existingSecret.name." -}}
+{{- end -}}
+{{- if not $v.state.encryption.existingSecret.name -}}
+{{- $problems = append $problems (printf "state.store is redis, but state.encryption.existingSecret.name is not set: what callers say would be stored readable. Make a Secret and name it there: kubectl -n %s create secret generic voice-agent-state --from-literal=%s=$(openssl rand 32 | basenc --base64url)" (include "voice-agent.namespace" .) $v.state.encryption.existingSecret.key) -}}
+{{- end -}}
+{{- if not $v.keeper.enabled -}}
+{{- $problems = append $problems "state.store is redis, but keeper.enabled is false, and only keepers use the store. Set keeper.enabled=true, or state.store to memory." -}}
+{{- end -}}
+{{- end -}}
+
 {{- $pods := $v.replicas | int64 -}}
 {{- $podsKey := "replicas" -}}
 {{- if $v.autoscaling.enabled -}}

@@ -41,8 +41,13 @@ app.kubernetes.io/component: worker
 
 {{/* Labels of the worker's objects. */}}
 {{- define "voice-agent.workerLabels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "voice-agent.workerSelector" . }}
+{{ include "voice-agent.objectLabels" . }}
+{{- end -}}
+
+{{/* Labels of every object besides those that select. */}}
+{{- define "voice-agent.objectLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .Values.commonLabels }}

@@ -1,7 +1,7 @@
 {{/* What the worker's pods and the helm test's pod have in common. */}}
 
-{{/* The environment, as voice_agent.settings reads it. Empty values are left out: the image's defaults hold. */}}
-{{- define "voice-agent.env" -}}
+{{/* How LiveKit is reached, by workers and keepers. */}}
+{{- define "voice-agent.livekitEnv" -}}
 - name: LIVEKIT_URL
   value: {{ .Values.livekit.url | quote }}
 - name: LIVEKIT_API_KEY
@@ -14,6 +14,26 @@
     secretKeyRef:
       name: {{ .Values.livekit.existingSecret.name | quote }}
       key: {{ .Values.livekit.existingSecret.apiSecretKey | quote }}
+{{- end -}}
+
+{{- define "voice-agent.podEnv" -}}
+- name: LOG_LEVEL
+  value: {{ .Values.telemetry.logs.level | quote }}
+- name: LOG_FORMAT
+  value: {{ .Values.telemetry.logs.format | quote }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+{{- end -}}
+
+{{/* The environment, as voice_agent.settings reads it. Empty values are left out: the image's defaults hold. */}}
+{{- define "voice-agent.env" -}}
+{{ include "voice-agent.livekitEnv" . }}
 - name: AGENT_NAME
   value: {{ .Values.agent.name | quote }}
 - name: AGENT_CLASS
@@ -22,6 +42,8 @@
   value: {{ .Values.agent.slots | int64 | quote }}
 - name: IDLE_PROCESSES
   value: {{ .Values.agent.idleProcesses | int64 | quote }}
+- name: CALL_MEMORY_LIMIT_MIB
+  value: {{ .Values.agent.callMemoryLimitMiB | int64 | quote }}
 - name: VAD
   value: {{ .Values.agent.vad | quote }}
 {{- with .Values.gemini }}
@@ -58,6 +80,23 @@
   value: {{ include "voice-agent.drainTimeoutSeconds" . | quote }}
 - name: DRAIN_FINISH_WITHIN_SECONDS
   value: {{ .Values.drain.finishWithinSeconds | int64 | quote }}
+{{- if .Values.keeper.enabled }}
+- name: KEEPER_URL
+  value: {{ include "voice-agent.keeperUrl" . | quote }}
+- name: KEEPER_TOKEN_FILE
+  value: {{ include "voice-agent.keeperTokenFile" . | quote }}
+- name: RECOVERY_LINE
+  value: {{ .Values.keeper.recoveryLine | quote }}
+{{- with .Values.state.encryption.existingSecret }}
+{{- if .name }}
+- name: STATE_KEYS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .key | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
 - name: OTEL_TRACES_EXPORTER
   value: {{ .Values.telemetry.traces.exporter | quote }}
 {{- if eq .Values.telemetry.traces.exporter "otlp" }}
@@ -66,18 +105,7 @@
 - name: OTEL_EXPORTER_OTLP_PROTOCOL
   value: {{ .Values.telemetry.traces.otlpProtocol | quote }}
 {{- end }}
-- name: LOG_LEVEL
-  value: {{ .Values.telemetry.logs.level | quote }}
-- name: LOG_FORMAT
-  value: {{ .Values.telemetry.logs.format | quote }}
-- name: POD_NAME
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.name
-- name: POD_NAMESPACE
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.namespace
+{{ include "voice-agent.podEnv" . }}
 - name: NODE_NAME
   valueFrom:
     fieldRef:
@@ -90,6 +118,9 @@
 {{- define "voice-agent.volumeMounts" -}}
 - name: tmp
   mountPath: /tmp
+{{- if .Values.keeper.enabled }}
+{{ include "voice-agent.keeperTokenMount" . }}
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ tpl (toYaml .) $ }}
 {{- end }}
@@ -98,6 +129,9 @@
 {{- define "voice-agent.volumes" -}}
 - name: tmp
   emptyDir: {}
+{{- if .Values.keeper.enabled }}
+{{ include "voice-agent.keeperTokenVolume" . }}
+{{- end }}
 {{- with .Values.extraVolumes }}
 {{ tpl (toYaml .) $ }}
 {{- end }}
