@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 
 from livekit.agents.utils.aio import cancel_and_wait
 from pydantic import JsonValue
@@ -18,8 +17,9 @@ from voice_agent.tether.wire import Tethered
 
 logger = logging.getLogger(__name__)
 
-# Gemini's handle comes unannounced, some time after the turn.
+# An agent with a model of its own tells of less.
 _LOOK_SECONDS = 1.0
+_PAUSE_SECONDS = 0.1
 _EVENTS = ("conversation_item_added", "function_tools_executed", "user_state_changed", "agent_state_changed")
 
 
@@ -97,15 +97,27 @@ class Keeping:
             except Exception:
                 # The call does not depend on it; the snapshot before this one stays.
                 logger.exception("no snapshot was taken")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), _LOOK_SECONDS)
-            self._changed.clear()
+            await self._change()
+
+    async def _change(self) -> None:
+        """Wait until the session or the model tells of something; not for the next of many that come at once."""
+        await asyncio.sleep(_PAUSE_SECONDS)
+        model = self._call.model
+        waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._changed.wait())]
+        if model is not None:
+            waits.append(asyncio.ensure_future(model.change()))
+        try:
+            await asyncio.wait(waits, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        self._changed.clear()
 
     def _tell(self, tether: Tether) -> None:
         call, model = self._call, self._call.model
         items = call.agent.chat_ctx.items
         progress = model.progress if model else None
-        mark = (items[-1].id if items else None, len(items), progress)
+        mark = (items[-1].id if items else None, len(items), progress, call.session.agent_state == "speaking")
         # Half an utterance is of no use: the other half would be missing.
         worth = mark != self._mark and not (self._mark and progress and progress.speaking)
         if worth:

@@ -69,6 +69,12 @@ class Call:
             return None
         return model if isinstance(model, ResumableSession) else None
 
+    @property
+    def caller_speaking(self) -> bool:
+        """Whether the caller is in the middle of an utterance, as far as anything tells."""
+        model = self.model
+        return self.session.user_state == "speaking" or (model is not None and model.progress.speaking)
+
     async def hold(self) -> ModelCheckpoint:
         """Answer no more, so that another agent can; with our model what the caller says is kept."""
         if model := self.model:
@@ -111,7 +117,8 @@ class Call:
             pod=os.environ.get("POD_NAME", ""),
             began_at=self.began_at,
             written_at=datetime.now(UTC),
-            caller_speaking=self.session.user_state == "speaking",
+            caller_speaking=self.caller_speaking,
+            agent_speaking=self.session.agent_state == "speaking",
         )
 
     async def restore(self, snapshot: Snapshot) -> None:

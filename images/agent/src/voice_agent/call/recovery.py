@@ -19,6 +19,10 @@ _INSTRUCTIONS = (
     "The caller could not hear you for a moment. Tell the caller now, in the language that the two of you speak, and "
     "without a word more: {line}"
 )
+_CUT_OFF = (
+    "The caller could not hear the end of your last answer. Tell the caller so in a few words, in the language that "
+    "the two of you speak, and say that answer again, shortly."
+)
 
 
 async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | None:
@@ -44,9 +48,12 @@ def heard_in_full(snapshot: Snapshot) -> ModelCheckpoint:
     return replace(snapshot.model, pending_audio=b"") if snapshot.caller_speaking else snapshot.model
 
 
-def speak(call: Call, line: str) -> None:
-    """Say `line`, unless the caller is speaking, or hears a late answer anyway."""
+def speak(call: Call, snapshot: Snapshot, line: str) -> None:
+    """Say `line`, or the answer that was cut off, unless the caller is speaking, or hears a late answer anyway."""
     model = call.model
-    busy = call.session.user_state == "speaking" or (model is not None and (model.progress.owed))
-    if line and not busy:
+    if call.caller_speaking or (model is not None and model.progress.owed):
+        return
+    if snapshot.agent_speaking:
+        call.session.generate_reply(instructions=_CUT_OFF)
+    elif line:
         call.session.generate_reply(instructions=_INSTRUCTIONS.format(line=line))

@@ -135,7 +135,7 @@ async def _recover(context: JobContext, caller: rtc.RemoteParticipant, errand: E
     if snapshot is not None:
         await call.restore(snapshot)
         await call.resume(recovery.heard_in_full(snapshot), cut=began)
-        recovery.speak(call, ready.settings.recovery_line)
+        recovery.speak(call, snapshot, ready.settings.recovery_line)
     await answer_for(call)
     logger.info(
         "call recovered, its agent was gone", extra={"epoch": errand.epoch, "memory_kept": snapshot is not None}

@@ -88,6 +88,8 @@ class Snapshot(_Frozen):
     written_at: AwareDatetime
     caller_speaking: bool = False
     """Whether the caller had the word when it was written."""
+    agent_speaking: bool = False
+    """Whether an answer was being played to the caller."""
 
     def encode(self) -> bytes:
         """As compressed JSON. Not encrypted: what leaves memory is sealed by who stores it."""

@@ -69,14 +69,14 @@ class Progress:
         handle: Gemini's resumption handle.
         speaking: the caller is in the middle of an utterance.
         owed: something waits for an answer, or for the rest of one.
-        said_s: whole seconds of the answer that came.
+        said: grows with the answer: 0 until so much has come that it would be continued, then once a second.
         tool_calls: of each function that the turn called, whether its result is there.
     """
 
     handle: str | None = field(repr=False)
     speaking: bool
     owed: bool
-    said_s: int
+    said: int
     tool_calls: tuple[bool, ...]
 
 

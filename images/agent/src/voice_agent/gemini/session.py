@@ -124,6 +124,10 @@ class ResumableSession(plugin.RealtimeSession):
         """How far the turn is; changes whenever another checkpoint is worth keeping."""
         return self._turn.progress(self._session_resumption_handle)
 
+    async def change(self) -> None:
+        """Wait until `progress` may have changed."""
+        await self._changed.wait()
+
     async def hears(self, seconds: float) -> None:
         """Wait until so many seconds of the caller's audio have come, of the session's whole life."""
         while self._turn.audio.seconds < seconds:  # noqa: ASYNC110 - an event for each 50 ms would cost more

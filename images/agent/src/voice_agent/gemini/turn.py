@@ -202,7 +202,8 @@ class Turn:
     def progress(self, handle: str | None) -> Progress:
         """How far the turn is, in a conversation with this handle."""
         results = tuple(call.response is not None for call in self._calls.values())
-        return Progress(handle, self.audio.speaking, self.unanswered, int(self.said_s), results)
+        said = 1 + int(self.said_s) if self.said_s >= _CONTINUED_SECONDS else 0
+        return Progress(handle, self.audio.speaking, self.unanswered, said, results)
 
     def save(self, handle: str | None, covered: tuple[str, ...]) -> ModelCheckpoint:
         """A checkpoint of the turn, for a conversation with this handle."""
