@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import SecretStr
 
-from voice_agent.settings.base import Common, Problem, read, setting, url
+from voice_agent.settings.base import Common, Problem, read, setting, url, urls
 
 
 class VadChoice(StrEnum):
@@ -157,11 +157,11 @@ class Settings(Common):
         ),
     ] = 30
     keeper_url: Annotated[
-        Annotated[str, url("http", "https")] | None,
+        Annotated[str, urls("http", "https")] | None,
         setting(
             "KEEPER_URL",
             "the keepers, which have calls of pods that died taken up by others: a name behind which every keeper's "
-            "address is, as of a headless Service; without it such calls are lost",
+            "address is, as of a headless Service, or several separated by commas; without it such calls are lost",
             "set it to the keepers' Service, for example http://voice-agent-keeper.voice.svc:8090",
         ),
     ] = None

@@ -44,7 +44,8 @@ class Standing:
     """
 
     def __init__(self, url: str, pod: str, credential: Callable[[], str]) -> None:
-        self._url = f"{url.rstrip('/')}{POD_PATH}{pod}"
+        # Keepers of another cluster know nothing of this one's pods.
+        self._url = f"{url.partition(',')[0].rstrip('/')}{POD_PATH}{pod}"
         self._credential = credential
         self._told_at = 0.0
         self._closed = False
