@@ -42,7 +42,9 @@ def taken_up(report: CallReport, pods: list[str], lost_turns: int = 1) -> None:
     """The call went on in the second pod; the turn that was under way may be lost."""
     assert not report.lost, report.ending
     assert report.pods == pods
-    assert report.memory_kept
+    assert report.memory_kept, [
+        (t.question, t.remembered, t.answers, t.pod, round(t.latency_s or -1, 2)) for t in report.turns
+    ]
     assert report.lost_turns <= lost_turns
     assert not report.overlapped
 

@@ -13,13 +13,15 @@ from voice_agent.gemini import ModelCheckpoint
 from voice_agent.settings import Settings
 from voice_agent.state.seal import Seal
 from voice_agent.tether.client import Credential, Tether, credential
-from voice_agent.tether.wire import Tethered
+from voice_agent.tether.wire import Ending, Tethered
 
 logger = logging.getLogger(__name__)
 
 # An agent with a model of its own tells of less.
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1
+# livekit-agents 1.8.9, ipc/job_proc_lazy_main.py.
+_ENDED_FROM_OUTSIDE = "parent process shutdown"
 _EVENTS = ("conversation_item_added", "function_tools_executed", "user_state_changed", "agent_state_changed")
 
 
@@ -75,15 +77,21 @@ class Keeping:
             self._call.session.on(event, self._note)  # type: ignore[arg-type]
         self._task = asyncio.create_task(self._keep(self._tether), name="keep the call")
 
-    async def aclose(self) -> None:
-        """Say goodbye, unless the caller is left without an agent: then the keepers find another."""
+    async def aclose(self, reason: str) -> None:
+        """Say goodbye, unless the caller is left without an agent: then the keepers find another.
+
+        Args:
+            reason: for the job's end, as livekit-agents gives it.
+        """
         if self._tether is None:
             return
         if self._task is not None:
             await cancel_and_wait(self._task)
         for event in _EVENTS:
             self._call.session.off(event, self._note)  # type: ignore[arg-type]
-        if self._call.ending is not None:
+        # At the drain's deadline, and when LiveKit ends the job, the session closes as if the agent had wished it.
+        taken_away = reason == _ENDED_FROM_OUTSIDE and self._call.ending is Ending.FINISHED
+        if self._call.ending is not None and not taken_away:
             self._tether.goodbye(self._call.ending)
         await self._tether.__aexit__(None, None, None)
 

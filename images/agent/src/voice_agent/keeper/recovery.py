@@ -133,9 +133,16 @@ class Recovery:
             raise _NoAgentError(failure) from None
 
     async def _assigned(self, dispatch: api.AgentDispatch, call: Tethered) -> None:
+        """Wait until a job is seen, or the agent itself: LiveKit does not always tell of the job at once."""
         while True:
             found = await self._client.agent_dispatch.get_dispatch(dispatch.id, call.room)
             if found is not None and found.state.jobs:
+                return
+            people = await self._client.room.list_participants(api.ListParticipantsRequest(room=call.room))
+            if any(
+                person.kind == models.ParticipantInfo.Kind.AGENT and person.identity != call.agent_identity
+                for person in people.participants
+            ):
                 return
             await asyncio.sleep(_POLL_SECONDS)
 
