@@ -10,12 +10,21 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 
 from lab.callers.caller import Caller
 from lab.callers.events import Event
 from lab.callers.measure import measure
 from lab.callers.plan import CallPlan
+
+# As nice values go: real callers have machines of their own, and no agent's start makes their words stutter.
+PRIORITY = -10
+
+
+def _take_priority() -> None:
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
 
 
 async def _main() -> None:
@@ -53,6 +62,7 @@ def _write(line: str) -> None:
 
 
 if __name__ == "__main__":
+    _take_priority()
     asyncio.run(_main())
     # The client library's threads may still call back into an interpreter that is being torn down, and abort.
     sys.stderr.flush()
