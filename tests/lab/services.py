@@ -18,6 +18,7 @@ from urllib.error import URLError
 
 import yaml
 from cryptography import x509
+from cryptography.fernet import Fernet
 
 from lab import images
 from lab.cluster import LAB_NAMESPACE, PRODUCT_NAMESPACE, Cluster
@@ -35,6 +36,7 @@ ADMIN_NODE_PORT = 30844
 
 LIVEKIT_SECRET = "livekit-credentials"  # noqa: S105 - a name
 GEMINI_SECRET = "gemini-api-key"  # noqa: S105 - a name
+STATE_SECRET = "voice-agent-state"  # noqa: S105 - a name
 TLS_SECRET = "gemini-sim-tls"  # noqa: S105 - a name
 CA_CONFIG_MAP = "gemini-sim-ca"
 
@@ -87,10 +89,12 @@ def deploy(cluster: Cluster) -> Endpoints:
         "api-secret": secrets.token_urlsafe(32),
     }
     gemini = _kept(product, GEMINI_SECRET) or {"api-key": secrets.token_urlsafe(24)}
+    state = _kept(product, STATE_SECRET) or {"keys": Fernet.generate_key().decode()}
     tls = _certificate(_kept(lab, TLS_SECRET))
     product.apply(
         _secret(LIVEKIT_SECRET, livekit),
         _secret(GEMINI_SECRET, gemini),
+        _secret(STATE_SECRET, state),
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from voice_agent.kubernetes import ApiServer
 from voice_agent.tether.auth import AUDIENCE, DeniedError, Identity, SharedSecret, TokenReviews, UndecidedError
 
 FLEET = "system:serviceaccount:calls:voice-agent"
@@ -46,7 +47,7 @@ async def reviews(api: Api, folder: Path, clock: list[float] | None = None) -> A
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         now = clock or [0.0]
-        yield TokenReviews("calls", ["voice-agent"], url, folder, clock=lambda: now[0])
+        yield TokenReviews(ApiServer("calls", url, folder), ["voice-agent"], clock=lambda: now[0])
     finally:
         await runner.cleanup()
 
@@ -109,7 +110,9 @@ async def test_an_api_server_that_does_not_tell_is_no_refusal(tmp_path: Path, st
 async def test_an_api_server_that_is_away_is_no_refusal(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("the-keepers-own")
     with pytest.raises(UndecidedError):
-        await TokenReviews("calls", ["voice-agent"], "http://127.0.0.1:9", tmp_path).identify("Bearer a-pods")
+        await TokenReviews(ApiServer("calls", "http://127.0.0.1:9", tmp_path), ["voice-agent"]).identify(
+            "Bearer a-pods"
+        )
 
 
 async def test_the_shared_secret_lets_in_and_nothing_else_does() -> None:

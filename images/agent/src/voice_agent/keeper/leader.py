@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from voice_agent.keeper.kubernetes import ERRORS, ApiServer
+from voice_agent.kubernetes import ERRORS, ApiServer
 
 logger = logging.getLogger(__name__)
 

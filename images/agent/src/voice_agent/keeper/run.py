@@ -14,12 +14,12 @@ from livekit.agents.utils.aio import cancel_and_wait
 
 from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
 from voice_agent.keeper.brain import Brain
-from voice_agent.keeper.kubernetes import ApiServer
 from voice_agent.keeper.leader import Leader
 from voice_agent.keeper.peers import OtherKeepers
 from voice_agent.keeper.pods import FleetPods
 from voice_agent.keeper.ports import Leadership, Peers
 from voice_agent.keeper.routes import Routes
+from voice_agent.kubernetes import ApiServer
 from voice_agent.settings import KeeperSettings, Problem, SettingsError, StateStore, parse_keeper
 from voice_agent.state.memory import MemoryStore
 from voice_agent.state.redis import RedisAddress, RedisStore
@@ -78,7 +78,7 @@ async def _keep(settings: KeeperSettings) -> None:
             leadership = leader = Leader(server, settings.lease_name, settings.pod_name)
             await stack.enter_async_context(_running(leader.run(), "lease"))
         brain = Brain(client, store, leadership, pods or UnknownPods(), _peers(settings))
-        tethers = TetherServer(store, _authenticator(settings), brain)
+        tethers = TetherServer(store, _authenticator(settings, server), brain)
         brain.attach(tethers)
         routes = Routes(tethers, brain, leadership, pods, settings.call_slots)
         await stack.enter_async_context(_serving(routes.application(), settings.keeper_port))
@@ -95,11 +95,11 @@ def _peers(settings: KeeperSettings) -> Peers:
     )
 
 
-def _authenticator(settings: KeeperSettings) -> Authenticator:
-    if settings.keeper_secret is not None:
-        return SharedSecret(settings.keeper_secret.get_secret_value())
+def _authenticator(settings: KeeperSettings, server: ApiServer | None) -> Authenticator:
+    if settings.keeper_secret is not None or server is None:
+        return SharedSecret(settings.keeper_secret.get_secret_value() if settings.keeper_secret else "")
     accounts = [each.strip() for each in (settings.fleet_service_accounts or "").split(",")]
-    return TokenReviews(settings.pod_namespace or "", accounts)
+    return TokenReviews(server, accounts)
 
 
 def _store(settings: KeeperSettings) -> Store:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ssl
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-import aiohttp
+from voice_agent.kubernetes import ERRORS, ApiServer
 
 AUDIENCE = "voice-agent-keeper"
 
-_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # A pod's calls share one token: at a keeper's restart it is reviewed once, not once per call.
 _REMEMBER_SECONDS = 60.0
-_REVIEW_TIMEOUT = aiohttp.ClientTimeout(total=5)
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 
 
@@ -75,24 +71,16 @@ class TokenReviews:
     """In Kubernetes: service-account tokens with our audience, of the fleet's account, reviewed by the API server.
 
     Args:
-        namespace: the fleet's.
+        api: the API server, in the fleet's namespace.
         service_accounts: the fleet's: whose pods' tokens are let in.
-        api: URL of the API server.
-        credentials: folder with `token` and `ca.crt` of the keeper's own service account, re-read for each review.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self,
-        namespace: str,
-        service_accounts: Collection[str],
-        api: str = "https://kubernetes.default.svc",
-        credentials: Path = _SERVICE_ACCOUNT,
-        clock: Callable[[], float] = time.monotonic,
+        self, api: ApiServer, service_accounts: Collection[str], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._users = frozenset(f"system:serviceaccount:{namespace}:{account}" for account in service_accounts)
-        self._url = f"{api}/apis/authentication.k8s.io/v1/tokenreviews"
-        self._credentials = credentials
+        self._api = api
+        self._users = frozenset(f"system:serviceaccount:{api.namespace}:{account}" for account in service_accounts)
         self._clock = clock
         self._known: dict[bytes, tuple[float, Identity]] = {}
 
@@ -115,17 +103,11 @@ class TokenReviews:
             "spec": {"token": token, "audiences": [AUDIENCE]},
         }
         try:
-            headers = {"Authorization": f"Bearer {(self._credentials / 'token').read_text().strip()}"}
-            authority = self._credentials / "ca.crt"
-            tls = ssl.create_default_context(cafile=authority) if self._url.startswith("https:") else True
-            async with (
-                aiohttp.ClientSession(timeout=_REVIEW_TIMEOUT) as session,
-                session.post(self._url, json=body, headers=headers, ssl=tls) as answer,
-            ):
-                if answer.status not in {200, 201}:
-                    raise UndecidedError(f"the API server answered {answer.status} to a TokenReview")
-                status = (await answer.json())["status"]
-        except (OSError, aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+            code, answer = await self._api.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body)
+            if code not in {200, 201}:
+                raise UndecidedError(f"the API server answered {code} to a TokenReview")
+            status = answer["status"]
+        except ERRORS as error:
             raise UndecidedError(f"no TokenReview: {type(error).__name__}") from error
         if not isinstance(status, dict):
             raise UndecidedError("a TokenReview without a status")
