@@ -120,7 +120,11 @@ def prepare(real: RealServices | None = None) -> Stage:
         endpoints = deploy(cluster)
     kubectl = Kubectl(cluster.kubeconfig())
     # The image's tag stays the same when it is built anew.
-    arguments = ["--set-string", f"podAnnotations.voice-agent/image={RECIPES['voice-agent']().key}"]
+    key = RECIPES["voice-agent"]().key
+    arguments = [
+        "--set-string",
+        f"podAnnotations.voice-agent/image={key},keeper.podAnnotations.voice-agent/image={key}",
+    ]
     if real is None or not real.any:
         return Stage(cluster, kubectl, endpoints, arguments)
     cluster.allow_egress()
