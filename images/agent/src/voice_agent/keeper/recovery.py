@@ -116,9 +116,11 @@ class Recovery:
     async def _send_agent(self, call: Tethered, epoch: int) -> None:
         errand = Errand(kind=Kind.RECOVERY, caller=call.caller, epoch=epoch)
         request = api.CreateAgentDispatchRequest(agent_name=call.agent_name, room=call.room, metadata=write(errand))
+        # Such as the successor of a handover that was under way; it finds out, and leaves.
+        before = await self._agents(call.room)
         dispatch = await self._client.agent_dispatch.create_dispatch(request)
         try:
-            await self._within(ASSIGNED_WITHIN_SECONDS, self._assigned(dispatch, call), "no pod has a free slot")
+            await self._within(ASSIGNED_WITHIN_SECONDS, self._assigned(dispatch, before), "no pod has a free slot")
             await self._within(
                 TETHERED_WITHIN_SECONDS, self._tethered(call, epoch), "the agent that was sent is silent"
             )
@@ -132,19 +134,17 @@ class Recovery:
         except TimeoutError:
             raise _NoAgentError(failure) from None
 
-    async def _assigned(self, dispatch: api.AgentDispatch, call: Tethered) -> None:
+    async def _assigned(self, dispatch: api.AgentDispatch, before: frozenset[str]) -> None:
         """Wait until a job is seen, or the agent itself: LiveKit does not always tell of the job at once."""
         while True:
-            found = await self._client.agent_dispatch.get_dispatch(dispatch.id, call.room)
-            if found is not None and found.state.jobs:
-                return
-            people = await self._client.room.list_participants(api.ListParticipantsRequest(room=call.room))
-            if any(
-                person.kind == models.ParticipantInfo.Kind.AGENT and person.identity != call.agent_identity
-                for person in people.participants
-            ):
+            found = await self._client.agent_dispatch.get_dispatch(dispatch.id, dispatch.room)
+            if (found is not None and found.state.jobs) or await self._agents(dispatch.room) - before:
                 return
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def _agents(self, room: str) -> frozenset[str]:
+        people = await self._client.room.list_participants(api.ListParticipantsRequest(room=room))
+        return frozenset(p.identity for p in people.participants if p.kind == models.ParticipantInfo.Kind.AGENT)
 
     async def _tethered(self, call: Tethered, epoch: int) -> None:
         while (self._epoch_of(call.call) or 0) < epoch:  # noqa: ASYNC110 - seldom, and for a moment
