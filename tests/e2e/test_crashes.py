@@ -24,7 +24,7 @@ def _taken_up(reports: Sequence[CallReport], served: set[int]) -> None:
     for report in reports:
         words = f"call {report.call}: {', '.join(report.findings) or 'ok'}"
         assert not report.lost, words
-        assert report.memory_kept, words
+        assert report.memory_kept, [(turn.question, turn.remembered, turn.pod) for turn in report.turns]
         assert not report.overlapped, words
         assert report.lost_turns <= (report.call in served), words
 

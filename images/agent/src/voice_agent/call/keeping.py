@@ -51,6 +51,7 @@ class Keeping:
         self._tether: Tether | None = None
         self._changed = asyncio.Event()
         self._mark: object = None
+        self._state: dict[str, JsonValue] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -137,4 +138,6 @@ class Keeping:
             "caller": str(call.session.user_state),
             "began_at": call.began_at.isoformat(),
         }
-        tether.put_state(state)
+        if state != self._state:
+            self._state = state
+            tether.put_state(state)
