@@ -31,7 +31,7 @@ def main() -> None:
         "kill every pod without grace, or nothing",
     )
     demo.add_argument("--no-drain", action="store_true", help="let pods drop their calls when they must go")
-    demo.add_argument("--no-keeper", action="store_true", help="let the calls of a pod that died stay lost")
+    demo.add_argument("--keeper", action="store_true", help="have the calls of pods that died taken up by others")
     demo.add_argument("--down", action="store_true", help="take the cluster down afterwards")
     dev = verbs.add_parser("dev", help="one agent and one caller as plain processes")
     dev.add_argument("--questions", type=int, default=2, help="questions that the caller asks (default 2)")
@@ -62,11 +62,10 @@ def _run(args: argparse.Namespace) -> int:
         case "demo":
             from lab.demo import DemoOptions, run
 
-            return run(
-                DemoOptions(
-                    args.calls, args.disruption, drain=not args.no_drain, keeper=not args.no_keeper, down=args.down
-                )
+            options = DemoOptions(
+                args.calls, args.disruption, drain=not args.no_drain, keeper=args.keeper, down=args.down
             )
+            return run(options)
         case "dev":
             # The callers' and the agent's libraries take seconds to import; the other verbs need none of them.
             from lab.dev import run as run_dev

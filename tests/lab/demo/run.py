@@ -17,8 +17,8 @@ from lab.stage import Stage, prepare, step
 REPORT_FOLDER = BUILD / "demo"
 # Without a drain a pod's calls are cut as soon as it must go.
 NO_DRAIN = ("--set", "drain.timeoutSeconds=0,drain.finishWithinSeconds=0")
-# Without keepers the calls of a pod that died stay without an agent.
-NO_KEEPER = ("--set", "keeper.enabled=false")
+# Else the calls of a pod that died stay without an agent.
+KEEPER = ("--set", "keeper.enabled=true")
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class DemoOptions:
         calls: how many calls at once.
         disruption: replace every pod by ``helm upgrade``, kill every pod without grace, or nothing.
         drain: whether pods let their calls end before they go.
-        keeper: whether the calls of a pod that died are taken up by others.
+        keeper: whether keepers run, which have the calls of a pod that died taken up by others.
         down: whether the cluster is taken down afterwards.
     """
 
     calls: int = 6
     disruption: Literal["upgrade", "kill", "none"] = "upgrade"
     drain: bool = True
-    keeper: bool = True
+    keeper: bool = False
     down: bool = False
 
 
@@ -48,8 +48,8 @@ def run(options: DemoOptions) -> int:
         speech.install()
     if not options.drain:
         stage.helm_args += NO_DRAIN
-    if not options.keeper:
-        stage.helm_args += NO_KEEPER
+    if options.keeper:
+        stage.helm_args += KEEPER
     with step("helm install"):
         stage.install()
     try:
@@ -57,8 +57,8 @@ def run(options: DemoOptions) -> int:
     except BaseException:
         stage.kubectl.explain()
         raise
-    without = [name for name, there in (("a drain", options.drain), ("keepers", options.keeper)) if not there]
-    title = f"{options.calls} calls, {_TITLES[options.disruption]}" + "".join(f", without {name}" for name in without)
+    title = f"{options.calls} calls, {_TITLES[options.disruption]}"
+    title += f"{'' if options.drain else ', without a drain'}{', with keepers' if options.keeper else ''}"
     page = write_report(REPORT_FOLDER, reports, happened, title)
     print_report(reports)
     print(f"\nTimeline: {page}\nThe demo took {time.monotonic() - started:.0f} s.", flush=True)

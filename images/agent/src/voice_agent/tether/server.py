@@ -20,7 +20,7 @@ from voice_agent.tether.wire import Ending, Loss, Tethered, WireError
 
 logger = logging.getLogger(__name__)
 
-# False positives and the promise for a lost node (6 s) bound it from both sides; `lab bench-tethers` measures.
+# False positives and the promise for a lost node (6 s) bound it from both sides; tests/bench/tethers.py measures them.
 SILENCE_SECONDS = 2.0
 
 _HELLO_SECONDS = 5.0
