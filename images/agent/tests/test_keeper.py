@@ -89,7 +89,7 @@ def test_two_keepers_that_see_others_live_are_believed_for_any_number() -> None:
     assert len(judge(a_fleet([a_call(20)], lost), Witnesses(seen=[]))) == 10
 
 
-@pytest.mark.parametrize(("already", "taken"), [(0, 4), (3, 1), (4, 0)])
+@pytest.mark.parametrize(("already", "taken"), [(0, 4), (3, 1), (4, 0), (8, 0)])
 def test_one_keeper_alone_takes_a_share_at_a_time(already: int, taken: int) -> None:
     lost = [a_call(number, pod=f"pod-{number}") for number in range(10)]
     alive = [a_call(number) for number in range(10, 20)]

@@ -40,7 +40,7 @@ class Brain:
         self._fleet = Fleet()
         self._leadership = leadership
         self._suspicion = Suspicion(self._fleet, client, pods, peers)
-        self._recovery = Recovery(client, store, self._supersede, self._epoch_of)
+        self._recovery = Recovery(client, store, self._supersede, self._epoch_of, leadership)
         self._server: TetherServer | None = None
         self._missed = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -106,7 +106,7 @@ class Brain:
         try:
             result = await self._recovery.run(call)
             metrics.RECOVERIES.labels(result).inc()
-            if result is not Result.RECOVERED:
+            if result in {Result.CALLER_LEFT, Result.GIVEN_UP}:
                 self._fleet.drop([call.call])
         finally:
             del self._running[call.call]

@@ -12,6 +12,7 @@ from livekit import api
 from livekit.protocol import models
 
 from voice_agent.call.errand import Errand, Kind, write
+from voice_agent.keeper.ports import Leadership
 from voice_agent.state.store import Store, StoreError
 from voice_agent.tether.wire import Tethered
 
@@ -39,6 +40,8 @@ class Result(StrEnum):
     """There is nobody to talk with; no one is called back."""
     GIVEN_UP = "given_up"
     """The caller waits, and no agent came in time."""
+    LEFT_TO_ANOTHER = "left_to_another"
+    """This keeper leads no more: the one that does now knows the call too."""
 
 
 class _NoAgentError(Exception):
@@ -53,6 +56,7 @@ class Recovery:
         store: where epochs are claimed.
         supersede: tells agents of a call below an epoch to leave, by their tethers.
         epoch_of: the epoch of the call's agent that is tethered now; None if none is.
+        leadership: looked at before every try.
     """
 
     def __init__(
@@ -61,32 +65,38 @@ class Recovery:
         store: Store,
         supersede: Callable[[str, int], Awaitable[None]],
         epoch_of: Callable[[str], int | None],
+        leadership: Leadership,
     ) -> None:
         self._client = client
         self._store = store
         self._supersede = supersede
         self._epoch_of = epoch_of
+        self._leadership = leadership
 
     async def run(self, call: Tethered) -> Result:
         """Try until another agent has the call, its caller has left, or too much time has passed."""
         pause, epoch = _FIRST_PAUSE_SECONDS, call.epoch
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
-                while True:
+                while self._leadership.leading:
                     try:
                         if not await self._caller_waits(call):
+                            await self._store.delete(call.call, epoch)
                             return Result.CALLER_LEFT
                         epoch = await self._store.claim(call.call, above=epoch)
                         await self._fence(call, epoch)
                         await self._send_agent(call, epoch)
                     except (_NoAgentError, StoreError, *API_ERRORS) as error:
-                        logger.warning("call %s has no agent yet: %s", call.call, error or type(error).__name__)
+                        logger.warning("call %s has no agent yet: %s", call.call, str(error) or type(error).__name__)
+                    except Exception:
+                        logger.exception("call %s has no agent yet", call.call)
                     else:
                         logger.info("call %s recovered", call.call, extra={"epoch": epoch, "lost_pod": call.pod})
                         await self._delete_dispatch(call.dispatch_id, call.room)
                         return Result.RECOVERED
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                return Result.LEFT_TO_ANOTHER
         except TimeoutError:
             logger.error(  # noqa: TRY400 - each try has told why
                 "call %s is given up: its caller waits, and no agent came in %.0f s", call.call, GIVE_UP_SECONDS
@@ -124,8 +134,9 @@ class Recovery:
             await self._within(
                 TETHERED_WITHIN_SECONDS, self._tethered(call, epoch), "the agent that was sent is silent"
             )
-        except _NoAgentError:
-            await self._delete_dispatch(dispatch.id, call.room)
+        except BaseException:
+            # At the end of our patience, and of the keeper, too: it would bring an agent too many.
+            await asyncio.shield(self._delete_dispatch(dispatch.id, call.room))
             raise
 
     async def _within(self, seconds: float, event: Awaitable[None], failure: str) -> None:

@@ -62,7 +62,8 @@ class Suspicion:
         if seen is not None and (alive or seen):
             return unseen
         if alive:
-            return unseen[: max(1, round(SHARE * len(self._fleet.calls))) - already]
+            share = max(1, round(SHARE * len(self._fleet.calls)))
+            return unseen[: max(0, share - already)]
         if len({known.call.pod for known in unseen}) == 1 and all(known.loss is Loss.CLOSED for known in unseen):
             return unseen
         return await self._corroborated(unseen)

@@ -51,7 +51,8 @@ LOSSES = Counter(
 )
 RECOVERIES = Counter(
     "voice_agent_keeper_recoveries",
-    "Calls whose agent was gone; result: recovered, caller_left, given_up (the caller waits, no agent came)",
+    "Calls whose agent was gone; result: recovered, caller_left, given_up (the caller waits, no agent came), "
+    "left_to_another (keeper)",
     ["result"],
 )
 KEEPER_CALLS = Gauge("voice_agent_keeper_calls", "Calls that the keeper knows", multiprocess_mode="max")
