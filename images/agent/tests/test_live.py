@@ -43,7 +43,7 @@ class Form(Agent):
 
 
 def call_of(agent: Agent) -> Call:
-    session = SimpleNamespace(current_agent=agent, user_state="listening")
+    session = SimpleNamespace(current_agent=agent, user_state="listening", agent_state="listening")
     identity = CallIdentity(room="room", room_sid="RM_1", caller="caller")
     return Call(cast(JobContext, None), identity, cast("AgentSession[None]", session), datetime.now(UTC))
 
