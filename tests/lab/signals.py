@@ -30,9 +30,9 @@ NIBBLES = 9
 SYMBOLS = len(PREAMBLE) + NIBBLES
 # A tone counts when so many windows in a row, or with interruptions, are clearly its own.
 MIN_WINDOWS = 2
-# After so long without a clear tone (0.8 s), what comes next belongs to another frame; a starved sender has paused for
-# 0.2 s in the middle of one.
-MAX_GAP_HOPS = 80
+# After so long without a clear tone (1.5 s), what comes next belongs to another frame; a process that starved has
+# paused for 0.9 s in the middle of one.
+MAX_GAP_HOPS = 150
 # The share of a window's energy that its strongest tone must hold. Two frames at once at like levels stay below it.
 PURITY = 0.6
 AMPLITUDE = 0.4
@@ -176,6 +176,12 @@ class Decoder:
         self._hops = 0
         self._tones: deque[_Tone] = deque(maxlen=SYMBOLS)
         self._next: _Tone | None = None  # heard in one window only so far
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a frame has begun and not ended, so far as its tones can still go on."""
+        numbers = [tone.number for tone in self._tones]
+        return any(tuple(numbers[at : at + len(PREAMBLE)]) == PREAMBLE for at in range(len(numbers)))
 
     def feed(self, pcm: NDArray[np.int16]) -> list[Heard]:
         """Take the next samples and return the frames that they complete."""

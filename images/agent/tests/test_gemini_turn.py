@@ -9,6 +9,7 @@ import pytest
 from google.genai import types
 
 from voice_agent.gemini.audio import RATE, CallerAudio
+from voice_agent.gemini.checkpoint import ModelCheckpoint
 from voice_agent.gemini.turn import Replay, Turn
 
 CHUNK_S = 0.05
@@ -215,6 +216,16 @@ def test_a_longer_answer_is_continued(line: Line) -> None:
     # And once more, when that connection ends too.
     line.say(1.0, "one ")
     assert words(line.turn.resume(3).content)[1] == ("model", "The green one ")
+
+
+def test_an_answer_is_continued_of_which_only_the_words_are_left_though_the_caller_speaks_already(line: Line) -> None:
+    saved = ModelCheckpoint(user_words="Which tea?", said_words="The green ", said_s=2.0, generating=True)
+    line.turn.load(saved, 1600)
+    line.hear(SPEECH, 0.5)
+    resumption = line.turn.resume(1)
+    assert resumption.how is Replay.CONTINUE
+    assert words(resumption.content)[:2] == [("user", "Which tea?"), ("model", "The green ")]
+    assert line.kept_s >= 0.5, "what the caller has begun to say is heard too"
 
 
 def test_an_answer_to_words_that_nobody_wrote_down_is_given_again(line: Line) -> None:

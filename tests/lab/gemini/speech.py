@@ -31,6 +31,9 @@ class Ended:
 class Listener:
     """Follows the user's audio. Time is audio time: a client that sends nothing is neither speaking nor silent.
 
+    Like a service that listens to what is said, it waits longer in the middle of a sentence: an utterance whose frame
+    is unfinished ends when the frame can no longer go on.
+
     Attributes:
         endpointing_s: silence that ends an utterance.
         onset_s: sound that begins one.
@@ -72,7 +75,7 @@ class Listener:
             self._quiet_s += seconds
             if not self.speaking:
                 self._loud_s = 0.0
-            elif self._quiet_s >= self.endpointing_s:
+            elif self._quiet_s >= self.endpointing_s and not self._decoder.unfinished:
                 return [self.end()]
         return []
 

@@ -115,7 +115,7 @@ def test_a_jitter_buffer_that_stretches_cuts_or_pauses_does_not_harm_a_frame() -
     middle = 4 * symbol + symbol // 2
     stretched = np.concatenate([pcm[: middle + 200], pcm[middle - 200 :]])
     cut = np.concatenate([pcm[:middle], pcm[middle + 160 :]])
-    paused = np.concatenate([pcm[: 4 * symbol], silence(0.2), pcm[4 * symbol :]])
+    paused = np.concatenate([pcm[: 4 * symbol], silence(0.9), pcm[4 * symbol :]])
     for changed in (stretched, cut, paused):
         assert frames(np.concatenate([changed, silence(0.1)])) == [FRAME]
 

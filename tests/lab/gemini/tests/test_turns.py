@@ -25,7 +25,7 @@ from lab.gemini.tests.client import (
     send,
     turn_complete,
 )
-from lab.signals import Frame, Kind, hum
+from lab.signals import Frame, Kind, encode, hum
 
 
 def text(words: str, role: str = "user") -> types.Content:
@@ -159,6 +159,23 @@ async def test_the_client_may_set_the_silence_that_ends_an_utterance(sim: Simula
         await say(session, Frame(Kind.ASK, 3, 2), silence_s=1.2)
         assert answers(await messages_until(session, turn_complete)) == [Frame(Kind.ANSWER, 3, 2, turns=1)]
     assert len(sim.turns) == 1, "a pause of 0.6 s is within one utterance"
+
+
+async def test_a_pause_in_the_middle_of_a_sentence_does_not_end_it(sim: Simulator, connect: Connect) -> None:
+    pcm = encode(ASK, 16_000)
+    half, pause = pcm.size // 2, np.zeros(16_000 * 9 // 10, dtype=np.int16)
+    async with connect() as session:
+        await send(session, np.concatenate([pcm[:half], pause, pcm[half:], pause]))
+        assert answers(await messages_until(session, turn_complete)) == [Frame(Kind.ANSWER, 3, 5, turns=1)]
+    assert len(sim.turns) == 1
+
+
+async def test_a_sentence_that_is_never_finished_is_not_understood(sim: Simulator, connect: Connect) -> None:
+    pcm = encode(ASK, 16_000)
+    async with connect() as session:
+        await send(session, np.concatenate([pcm[: pcm.size // 2], np.zeros(2 * 16_000, dtype=np.int16)]))
+        assert answers(await messages_until(session, turn_complete)) == [Frame(Kind.ANSWER, 0, 0, turns=1)]
+    assert [turn.kind for turn in sim.turns] == ["UNCLEAR"]
 
 
 async def test_a_prompt_is_answered_with_a_greeting(connect: Connect) -> None:

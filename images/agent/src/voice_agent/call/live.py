@@ -71,9 +71,9 @@ class Call:
 
     @property
     def caller_speaking(self) -> bool:
-        """Whether the caller is in the middle of an utterance, as far as anything tells."""
+        """Whether the caller is in the middle of an utterance; with Gemini the session's state lags behind."""
         model = self.model
-        return self.session.user_state == "speaking" or (model is not None and model.progress.speaking)
+        return model.progress.speaking if model else self.session.user_state == "speaking"
 
     async def hold(self) -> ModelCheckpoint:
         """Answer no more, so that another agent can; with our model what the caller says is kept."""

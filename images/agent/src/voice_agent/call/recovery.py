@@ -45,7 +45,7 @@ async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | None:
 
 def heard_in_full(snapshot: Snapshot) -> ModelCheckpoint:
     """The model's state, without the beginning of an utterance whose end nobody heard."""
-    return replace(snapshot.model, pending_audio=b"") if snapshot.caller_speaking else snapshot.model
+    return replace(snapshot.model, pending_audio=b"", answered_bytes=0) if snapshot.caller_speaking else snapshot.model
 
 
 def speak(call: Call, snapshot: Snapshot, line: str) -> None:

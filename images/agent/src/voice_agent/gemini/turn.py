@@ -125,7 +125,7 @@ class Turn:
         """Take the caller's next samples, 50 ms or so; returns whether an utterance began or ended."""
         before = self.audio.pending
         changed = self.audio.push(pcm)
-        if self.audio.pending and not before:
+        if self.audio.pending and not before and not self._answering:
             # A transcription that comes before anything is said belongs to the turn before.
             self.user_words = ""
         return changed
