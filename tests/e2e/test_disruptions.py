@@ -20,7 +20,7 @@ NEW_CALLS = 2
 
 
 def _words(reports: Sequence[CallReport]) -> str:
-    return "; ".join(f"call {report.call}: {', '.join(report.findings) or 'ok'}" for report in reports)
+    return "; ".join(f"call {report.call}: {report.verdict}" for report in reports)
 
 
 def _moved(reports: Sequence[CallReport], old: set[str]) -> list[int]:

@@ -25,13 +25,13 @@ def main() -> None:
     demo.add_argument("--calls", type=int, default=6, help="calls at once (default 6)")
     demo.add_argument(
         "--disruption",
-        choices=["upgrade", "kill", "none"],
-        default="upgrade",
-        help="what happens to the fleet while the calls are live: replace every pod by helm upgrade (default), "
-        "kill every pod without grace, or nothing",
+        choices=["upgrade,kill", "upgrade", "kill", "kill-all", "none"],
+        default="upgrade,kill",
+        help="what happens to the fleet while the calls are live: replace every pod by helm upgrade, then kill the "
+        "pod with the most calls (default), one of the two, kill every pod without grace, or nothing",
     )
     demo.add_argument("--no-drain", action="store_true", help="let pods drop their calls when they must go")
-    demo.add_argument("--keeper", action="store_true", help="have the calls of pods that died taken up by others")
+    demo.add_argument("--no-keeper", action="store_true", help="let the calls of pods that die stay without an agent")
     demo.add_argument("--down", action="store_true", help="take the cluster down afterwards")
     dev = verbs.add_parser("dev", help="one agent and one caller as plain processes")
     dev.add_argument("--questions", type=int, default=2, help="questions that the caller asks (default 2)")
@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
             from lab.demo import DemoOptions, run
 
             options = DemoOptions(
-                args.calls, args.disruption, drain=not args.no_drain, keeper=args.keeper, down=args.down
+                args.calls, args.disruption, drain=not args.no_drain, keeper=not args.no_keeper, down=args.down
             )
             return run(options)
         case "dev":

@@ -36,6 +36,8 @@ MAX_GAP_HOPS = 150
 # The share of a window's energy that its strongest tone must hold. Two frames at once at like levels stay below it.
 PURITY = 0.6
 AMPLITUDE = 0.4
+# The call that an answer names when the words were not understood; calls count from 1.
+UNCLEAR_CALL = 0
 # Below this root mean square (of full scale 1.0) a window is silence: codec noise lies near 0.001.
 SILENCE = 0.004
 

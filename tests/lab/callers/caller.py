@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from asyncio import FIRST_COMPLETED
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -36,6 +37,8 @@ POD_ATTRIBUTE = "voice-agent.pod"
 QUIET_SECONDS = 0.6
 # The longest answer that a caller hears out before it goes on.
 LONGEST_ANSWER_SECONDS = 30.0
+# An agent that speaks and does not answer is waited for no longer than this.
+PATIENCE_SECONDS = 4.0
 _POLL_SECONDS = 0.1
 _WATCH_SECONDS = 0.25
 # What the microphone has handed over ahead of time covers shorter stalls.
@@ -69,6 +72,7 @@ class Caller:
         self._gone = asyncio.Event()
         self._agent_audible = asyncio.Event()
         self._answer = asyncio.Event()
+        self._other_words = asyncio.Event()
         self._question = 0
         self._hanging_up = False
 
@@ -109,7 +113,7 @@ class Caller:
     async def _until_gone(self, conversation: Coroutine[Any, Any, str]) -> str:
         talking = asyncio.create_task(conversation)
         gone = asyncio.create_task(self._gone.wait())
-        await asyncio.wait([talking, gone], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([talking, gone], return_when=FIRST_COMPLETED)
         if talking.done():
             gone.cancel()
             return talking.result()
@@ -142,15 +146,14 @@ class Caller:
             if self._question == self._plan.questions:
                 return DONE
             kind = await self._ask(microphone)
-            try:
-                await asyncio.wait_for(self._answer.wait(), self._plan.answer_timeout_s)
-                lost_in_a_row = 0
-            except TimeoutError:
+            if not await self._answered():
                 self._emit(Lost(time.time(), self._question))
                 lost_in_a_row += 1
                 if lost_in_a_row >= self._plan.give_up_after:
                     return "given up"
+                await self._hear_out()
                 continue
+            lost_in_a_row = 0
             if kind is Kind.ASK_LONG:
                 await self._pause(self._plan.barge_in_after_s)
                 if not self._stop.is_set() and self._question != self._plan.questions:
@@ -158,6 +161,19 @@ class Caller:
             await self._hear_out()
             await self._pause(pauses.next())
         return TOLD_TO_STOP
+
+    async def _answered(self) -> bool:
+        """Wait for the answer; an agent that says something else has not understood the question, or has lost it."""
+        answer = asyncio.create_task(self._answer.wait())
+        other = asyncio.create_task(self._other_words.wait())
+        try:
+            await asyncio.wait([answer, other], timeout=self._plan.answer_timeout_s, return_when=FIRST_COMPLETED)
+            if other.done():
+                await asyncio.wait([answer], timeout=PATIENCE_SECONDS)
+            return answer.done()
+        finally:
+            answer.cancel()
+            other.cancel()
 
     async def _ask(self, microphone: Microphone) -> Kind:
         self._question += 1
@@ -168,6 +184,7 @@ class Caller:
         else:
             pcm = signals.encode(Frame(kind, self._plan.call, self._question % 256), RATE)
         spoken = await microphone.say(pcm)
+        self._other_words.clear()
         self._emit(Asked(spoken.start, spoken.end, self._question, int(kind)))
         if self._plan.spoken:
             self._spawn(self._await_words(self._question))
@@ -203,12 +220,11 @@ class Caller:
 
     def _emit(self, event: Event) -> None:
         self._report(event)
-        if (
-            isinstance(event, Heard)
-            and event.kind == Kind.ANSWER
-            and (event.call, event.question) == (self._plan.call, self._question % 256)
-        ):
-            self._answer.set()
+        if isinstance(event, Heard):
+            if event.kind == Kind.GREETING or event.call == signals.UNCLEAR_CALL:
+                self._other_words.set()
+            elif event.kind == Kind.ANSWER and (event.call, event.question) == (self._plan.call, self._question % 256):
+                self._answer.set()
 
     def _listen_to_room(self) -> None:
         room = self._room

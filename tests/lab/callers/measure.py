@@ -35,7 +35,7 @@ from lab.callers.events import (
 from lab.callers.plan import DONE, TOLD_TO_STOP
 from lab.callers.results import AgentSound, AgentStay, CallReport, Turn
 from lab.callers.speech import UNKNOWN_TURNS
-from lab.signals import Kind
+from lab.signals import UNCLEAR_CALL, Kind
 
 
 @dataclass
@@ -67,7 +67,8 @@ def measure(call: int, events: Sequence[Event]) -> CallReport:
     ended = max(
         [*times, *(sound.end for sound in reading.sounds), *(asked.end for asked in reading.asked)], default=0.0
     )
-    mine = [heard for heard in reading.heard if heard.kind == Kind.ANSWER and heard.call == call]
+    answers = [heard for heard in reading.heard if heard.kind == Kind.ANSWER]
+    mine = [heard for heard in answers if heard.call == call]
     turns = _turns(reading, mine)
     return CallReport(
         call=call,
@@ -86,8 +87,9 @@ def measure(call: int, events: Sequence[Event]) -> CallReport:
         longest_silence_s=_longest_silence(turns, reading, ended),
         overlap_ms=_overlap_s(reading.sounds) * 1000,
         foreign=tuple(
-            (heard.call, heard.question) for heard in reading.heard if heard.kind == Kind.ANSWER and heard.call != call
+            (heard.call, heard.question) for heard in answers if heard.call != call and heard.call != UNCLEAR_CALL
         ),
+        unclear=sum(heard.call == UNCLEAR_CALL for heard in answers),
         longest_stall_s=max(reading.stalls, default=0.0),
     )
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -88,8 +88,10 @@ class CallReport:
         longest_silence_s: the longest unexplained silence.
         overlap_ms: for how long more than one agent was audible.
         foreign: answers heard that belong to another call: that call's number and the question's.
+        unclear: answers heard to something that was not understood.
         longest_stall_s: the longest time for which the caller's own process got no processor; what it measured
             then, latencies above all, is worse than what the agents did.
+        agent_died: whether a pod that served it was killed without a warning: then a turn may be lost.
     """
 
     call: int
@@ -105,7 +107,9 @@ class CallReport:
     longest_silence_s: float
     overlap_ms: float
     foreign: tuple[tuple[int, int], ...]
+    unclear: int
     longest_stall_s: float
+    agent_died: bool = False
 
     @property
     def foreign_answers(self) -> int:
@@ -160,12 +164,20 @@ class CallReport:
     @property
     def findings(self) -> list[str]:
         """What was wrong with the call, in words; empty if it was as it should be."""
-        found = []
-        if self.lost:
-            found.append(f"call lost ({self.ending})")
+        found = self.broken
         if self.lost_turns:
             numbers = ", ".join(str(turn.question) for turn in self.turns if turn.lost)
             found.append(f"{self.lost_turns} lost (question {numbers})")
+        if self.unclear:
+            found.append(f"{self.unclear} not understood")
+        return found
+
+    @property
+    def broken(self) -> list[str]:
+        """What was wrong with the call beyond single turns: what not even an agent's death may do to it."""
+        found = []
+        if self.lost:
+            found.append(f"call lost ({self.ending})")
         if self.answered_twice:
             numbers = ", ".join(str(turn.question) for turn in self.turns if turn.answers > 1)
             found.append(f"{self.answered_twice} answered twice (question {numbers})")
@@ -180,8 +192,17 @@ class CallReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was wrong."""
-        return not self.findings
+        """Whether nothing was wrong but, if an agent died in the call, the turn that was under way."""
+        return not self.broken and self.lost_turns <= 1 if self.agent_died else not self.findings
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        return ", ".join(["ok"] * self.ok + self.findings)
+
+    def when_killed(self, pods: set[str]) -> CallReport:
+        """The report, told which pods were killed without a warning during the call."""
+        return replace(self, agent_died=not pods.isdisjoint(self.pods))
 
 
 @dataclass(frozen=True)

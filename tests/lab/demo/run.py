@@ -17,8 +17,17 @@ from lab.stage import Stage, prepare, step
 REPORT_FOLDER = BUILD / "demo"
 # Without a drain a pod's calls are cut as soon as it must go.
 NO_DRAIN = ("--set", "drain.timeoutSeconds=0,drain.finishWithinSeconds=0")
-# Else the calls of a pod that died stay without an agent.
-KEEPER = ("--set", "keeper.enabled=true")
+# Then the calls of a pod that died stay without an agent.
+NO_KEEPER = ("--set", "keeper.enabled=false")
+
+Step = Literal["upgrade", "kill", "kill-all"]
+DISRUPTIONS: dict[str, tuple[Step, ...]] = {
+    "upgrade,kill": ("upgrade", "kill"),
+    "upgrade": ("upgrade",),
+    "kill": ("kill",),
+    "kill-all": ("kill-all",),
+    "none": (),
+}
 
 
 @dataclass(frozen=True)
@@ -27,29 +36,34 @@ class DemoOptions:
 
     Attributes:
         calls: how many calls at once.
-        disruption: replace every pod by ``helm upgrade``, kill every pod without grace, or nothing.
-        drain: whether pods let their calls end before they go.
+        disruption: a key of ``DISRUPTIONS``: replace every pod by ``helm upgrade``, then kill the pod with the most
+            calls; either of the two; kill every pod without grace; or nothing.
+        drain: whether pods let their calls end, or hand them over, before they go.
         keeper: whether keepers run, which have the calls of a pod that died taken up by others.
         down: whether the cluster is taken down afterwards.
     """
 
     calls: int = 6
-    disruption: Literal["upgrade", "kill", "none"] = "upgrade"
+    disruption: str = "upgrade,kill"
     drain: bool = True
-    keeper: bool = False
+    keeper: bool = True
     down: bool = False
 
 
 def run(options: DemoOptions) -> int:
-    """Play the demo; returns 0 if every turn of every call was answered, else 1."""
+    """Play the demo.
+
+    Returns:
+        0 if no call was lost and every turn was answered, but for the one under way where a pod was killed; else 1.
+    """
     started = time.monotonic()
     stage = prepare(RealServices.of())
     if stage.real_gemini:
         speech.install()
     if not options.drain:
         stage.helm_args += NO_DRAIN
-    if options.keeper:
-        stage.helm_args += KEEPER
+    if not options.keeper:
+        stage.helm_args += NO_KEEPER
     with step("helm install"):
         stage.install()
     try:
@@ -57,8 +71,9 @@ def run(options: DemoOptions) -> int:
     except BaseException:
         stage.kubectl.explain()
         raise
-    title = f"{options.calls} calls, {_TITLES[options.disruption]}"
-    title += f"{'' if options.drain else ', without a drain'}{', with keepers' if options.keeper else ''}"
+    what = ", then ".join(_TITLES[each] for each in DISRUPTIONS[options.disruption]) or "undisturbed"
+    title = f"{options.calls} calls, {what}"
+    title += f"{'' if options.drain else ', without a drain'}{'' if options.keeper else ', without keepers'}"
     page = write_report(REPORT_FOLDER, reports, happened, title)
     print_report(reports)
     print(f"\nTimeline: {page}\nThe demo took {time.monotonic() - started:.0f} s.", flush=True)
@@ -68,10 +83,10 @@ def run(options: DemoOptions) -> int:
     return 0 if Summary.of(reports).ok else 1
 
 
-_TITLES = {
+_TITLES: dict[Step, str] = {
     "upgrade": "every pod replaced by helm upgrade",
-    "kill": "every pod killed",
-    "none": "undisturbed",
+    "kill": "a pod killed",
+    "kill-all": "every pod killed",
 }
 
 
@@ -85,31 +100,42 @@ async def _hold_calls(stage: Stage, options: DemoOptions) -> tuple[list[CallRepo
         spoken=stage.real_gemini,
     )
     happened: list[Disruption] = []
+    killed: set[str] = set()
     async with CallFleet(plan, calls=options.calls) as fleet:
         with step(f"{options.calls} calls begin"):
             await fleet.all_answering()
             await fleet.more_answers(1)
-        with step(_TITLES[options.disruption]):
+        for each in DISRUPTIONS[options.disruption]:
             began = time.time()
-            gone = await asyncio.to_thread(_disrupt, stage, options.disruption)
-        with step("the old pods leave"):
-            await asyncio.to_thread(stage.wait_gone, gone)
-            if options.disruption != "none":
-                happened.append(Disruption(_TITLES[options.disruption], began, time.time()))
-        with step("the calls go on"):
-            await fleet.more_answers(3)
-        with step("the callers hang up"):
+            with step(_TITLES[each]):
+                busy, _ = (await stage.serving(plan.room)).most_common()[0]
+                gone = await asyncio.to_thread(_disrupt, stage, each, busy)
+            if each == "kill":
+                killed.add(busy)
+            elif each == "kill-all":
+                killed |= gone
+            if gone:
+                with step("the old pods leave"):
+                    await asyncio.to_thread(stage.wait_gone, gone)
+            happened.append(Disruption(_TITLES[each], began, time.time()))
+            with step("the calls go on"):
+                await fleet.more_answers(2)
+        with step("the callers go on, and hang up"):
+            await fleet.more_answers(1)
             reports = await fleet.finish()
-    return reports, happened
+    return [report.when_killed(killed) for report in reports], happened
 
 
-def _disrupt(stage: Stage, disruption: str) -> set[str]:
+def _disrupt(stage: Stage, disruption: Step, busy: str) -> set[str]:
+    """Disrupt the fleet; returns the pods that must go."""
     match disruption:
         case "upgrade":
             return disruptions.rolling_upgrade(stage)
         case "kill":
+            # Its container is started again, in the same pod.
+            disruptions.kill_worker(stage, busy)
+            return set()
+        case "kill-all":
             pods = stage.worker_names()
             disruptions.kill(stage, pods)
             return pods
-        case _:
-            return set()

@@ -19,7 +19,7 @@ from lab.gemini.faults import Fault, Moment
 from lab.gemini.model import TOKENS_PER_SECOND, Model, Prompt
 from lab.gemini.speech import ONSET_S, Ended, Listener, Started
 from lab.gemini.turns import Turn
-from lab.signals import Frame, Kind
+from lab.signals import UNCLEAR_CALL, Frame, Kind
 
 if TYPE_CHECKING:
     from lab.gemini.server import Simulator
@@ -316,4 +316,4 @@ class Session:
         if self.setup.input_transcription:
             text = question_text(*question) if question else "(unclear)"
             await self.send({"serverContent": {"inputTranscription": {"text": text}}})
-        self._model.answer(Prompt(frame or Frame(Kind.ASK, 0, 0), turn))
+        self._model.answer(Prompt(frame or Frame(Kind.ASK, UNCLEAR_CALL, 0), turn))

@@ -101,9 +101,8 @@ def _row(report: CallReport) -> str:
         f"{report.overlap_ms:.0f} ms",
     ]
     cells = "".join(f'<td class="n">{escape(number)}</td>' for number in numbers)
-    verdict = "ok" if report.ok else ", ".join(report.findings)
     return (
         f"<tr>{cells}<td>{escape(' → '.join(report.pods) or '-')}</td>"
         f"<td>{'kept' if report.memory_kept else 'lost'}</td>"
-        f'<td class="{"good" if report.ok else "bad"}">{escape(verdict)}</td></tr>'
+        f'<td class="{"good" if report.ok else "bad"}">{escape(report.verdict)}</td></tr>'
     )

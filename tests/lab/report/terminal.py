@@ -63,7 +63,7 @@ def _table(reports: Sequence[CallReport]) -> Table:
             *percentiles,
             f"{report.longest_silence_s:.2f}",
             "kept" if report.memory_kept else "[red]lost[/]",
-            "[green]ok[/]" if report.ok else "[red]" + ", ".join(report.findings) + "[/]",
+            f"[{'green' if report.ok else 'red'}]{report.verdict}[/]",
             " → ".join(short[pod] for pod in report.pods) or "-",
         )
     return table

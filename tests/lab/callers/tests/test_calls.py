@@ -104,6 +104,21 @@ async def test_a_successor_is_heard_once_and_its_memory_is_checked(server: LiveK
     assert report.memory_kept is shared
 
 
+async def test_a_caller_who_is_told_something_else_does_not_wait_for_the_answer(server: LiveKit) -> None:
+    agent = TinyAgent("pod-a", deaf_to=1)
+    async with (
+        agents_in(server, "told-1", agent),
+        CallFleet(plan(server, "told", answer_timeout_s=30), calls=1) as fleet,
+    ):
+        await fleet.more_answers(2)
+        (report,) = await fleet.finish()
+
+    first, second = report.turns[:2]
+    assert first.lost
+    assert not second.lost
+    assert second.asked - first.asked < 20
+
+
 async def test_a_call_that_no_agent_takes_is_lost_and_named(server: LiveKit) -> None:
     async with CallFleet(plan(server, "nobody", agent_timeout_s=2.0), calls=1) as fleet:
         with pytest.raises(TimeoutError, match=r"call 1: 0 answered.*no agent"):

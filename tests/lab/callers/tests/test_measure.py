@@ -25,7 +25,7 @@ from lab.callers.events import (
 from lab.callers.fleet import TurnCount
 from lab.callers.measure import measure
 from lab.callers.results import CallReport, Summary
-from lab.signals import Kind
+from lab.signals import UNCLEAR_CALL, Kind
 
 CALL = 3
 
@@ -226,6 +226,28 @@ def test_an_answer_meant_for_another_call_is_seen() -> None:
     assert report.foreign == ((CALL + 1, 2),)
     assert report.foreign_answers == 1
     assert report.lost_turns == 1
+
+
+def test_words_that_were_not_understood_are_told_and_belong_to_no_other_call() -> None:
+    report = call_of(asked(1, 0.0), answer(1, 1.0), asked(2, 5.0), answer(0, 6.0, call=UNCLEAR_CALL), Lost(10.0, 2))
+
+    assert not report.foreign
+    assert report.findings == ["1 lost (question 2)", "1 not understood"]
+
+
+def test_where_an_agent_was_killed_the_turn_under_way_may_be_lost_and_nothing_else() -> None:
+    one: list[Event | list[Event]]
+    one = [asked(1, 0.0), answer(1, 1.0), asked(2, 5.0), Lost(20.0, 2), asked(3, 21.0), answer(3, 22.0, agent="b")]
+    report = call_of(*one)
+    more = call_of(*one, asked(4, 25.0), Lost(40.0, 4), asked(5, 41.0), answer(5, 42.0, agent="b"))
+    forgotten = call_of(*one, asked(4, 25.0), answer(4, 26.0, turns=1, agent="b"))
+
+    assert not report.ok
+    assert not report.when_killed({"pod-z"}).ok
+    assert report.when_killed({"pod-a"}).ok
+    assert report.when_killed({"pod-a"}).verdict == "ok, 1 lost (question 2)"
+    assert not more.when_killed({"pod-a"}).ok
+    assert not forgotten.when_killed({"pod-a"}).ok
 
 
 def test_question_numbers_that_repeat_after_256_are_told_apart() -> None:
