@@ -30,9 +30,9 @@ NIBBLES = 9
 SYMBOLS = len(PREAMBLE) + NIBBLES
 # A tone counts when so many windows in a row, or with interruptions, are clearly its own.
 MIN_WINDOWS = 2
-# After so long without a clear tone (1.5 s), what comes next belongs to another frame; a process that starved has
-# paused for 0.9 s in the middle of one.
-MAX_GAP_HOPS = 150
+# After so long without a clear tone (2.5 s), what comes next belongs to another frame; a machine that starved has
+# paused for 1.9 s in the middle of one.
+MAX_GAP_HOPS = 250
 # The share of a window's energy that its strongest tone must hold. Two frames at once at like levels stay below it.
 PURITY = 0.6
 AMPLITUDE = 0.4

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from livekit.agents import JobRequest
+from livekit.agents import JobRequest, utils
+from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
 
 from voice_agent.settings import Settings
-from voice_agent.worker.drain import Drain
+from voice_agent.worker.drain import Drain, Outcome
 from voice_agent.worker.server import CallServer
 
 
@@ -88,6 +89,37 @@ async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(
     with server.slots.promise("a"):
         server._worker_load = server._report_load()
         assert server._is_available()
+
+
+class EndedProcess:
+    """A call's process that has ended and is still listed, as for a moment each is."""
+
+    running_job = SimpleNamespace(job=SimpleNamespace(id="a", room=SimpleNamespace(name="r", sid="RM_1")))
+    status = JobStatus.SUCCESS
+    joined = 0
+
+    async def join(self) -> None:
+        self.joined += 1
+        if self.joined > 100:
+            raise AssertionError("the wait for it lets nothing else run")
+
+
+async def test_a_process_that_has_ended_and_is_still_listed_does_not_hold_the_pod(pod: Pod) -> None:
+    server, process = pod.server, EndedProcess()
+    server._proc_pool = utils.EventEmitter()  # type: ignore[assignment]
+    server._proc_pool.processes = processes = [process]  # type: ignore[assignment, misc]
+    server._job_lifecycle_tasks = set()
+    server._msg_chan = utils.aio.Chan()
+    server._on_started()
+
+    closing = asyncio.create_task(server.close_to_new_calls())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    server._proc_pool.emit("process_closed", cast("JobExecutor", process))
+    processes.clear()
+
+    await asyncio.wait_for(closing, 10)
+    assert server.outcomes[Outcome.FINISHED] == 1
 
 
 async def test_a_pod_is_ready_from_registration_to_drain(pod: Pod) -> None:

@@ -5,6 +5,6 @@ from __future__ import annotations
 from lab.callers.fleet import CallFleet
 from lab.callers.measure import measure
 from lab.callers.plan import CallPlan
-from lab.callers.results import CallReport, Latency, Summary, Turn
+from lab.callers.results import CallReport, Latency, StarvedError, Summary, Turn, assert_ok
 
-__all__ = ["CallFleet", "CallPlan", "CallReport", "Latency", "Summary", "Turn", "measure"]
+__all__ = ["CallFleet", "CallPlan", "CallReport", "Latency", "StarvedError", "Summary", "Turn", "assert_ok", "measure"]

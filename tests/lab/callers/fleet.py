@@ -7,9 +7,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from lab.callers.events import Asked, Event, Finished, Heard, Lost, parse
@@ -20,6 +21,9 @@ from lab.signals import Kind
 
 _LINE_LIMIT = 16 * 1024 * 1024
 _HANG_UP_SECONDS = 10.0
+_WATCH_SECONDS = 0.25
+# Shorter ones are the loop's own work.
+_STALL_SECONDS = 0.25
 
 
 class TurnCount:
@@ -111,9 +115,12 @@ class CallFleet:
         self._prefix = prefix
         self._calls: list[_Call] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._reading: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()
+        self._longest_stall_s = 0.0
 
     async def __aenter__(self) -> CallFleet:
+        self._tasks.append(asyncio.create_task(self._watch()))
         try:
             for plan in self._plans:
                 await self._start(plan)
@@ -135,9 +142,10 @@ class CallFleet:
             except TimeoutError:
                 process.kill()
                 await process.wait()
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._reading]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def all_answering(self, timeout: float = 60) -> None:
         """Wait until every call has had its first answer.
@@ -171,13 +179,16 @@ class CallFleet:
                 except ConnectionError:
                     continue
         limit = timeout if timeout is not None else self._plans[0].answer_timeout_s + 45
-        await asyncio.wait(self._tasks, timeout=limit)
+        await asyncio.wait(self._reading, timeout=limit)
         for call in self._calls:
             if call.process.returncode is None:
                 call.process.kill()
                 await call.process.wait()
-        await asyncio.wait(self._tasks, timeout=_HANG_UP_SECONDS)
-        return [measure(call.plan.call, call.events) for call in self._calls]
+        await asyncio.wait(self._reading, timeout=_HANG_UP_SECONDS)
+        reports = [measure(call.plan.call, call.events) for call in self._calls]
+        return [
+            replace(report, longest_stall_s=max(report.longest_stall_s, self._longest_stall_s)) for report in reports
+        ]
 
     @property
     def complaints(self) -> dict[int, list[str]]:
@@ -199,12 +210,21 @@ class CallFleet:
         self._calls.append(call)
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise AssertionError("pipes were asked for")
-        self._tasks += [
+        self._reading += [
             asyncio.create_task(self._read(call, process.stdout)),
             asyncio.create_task(self._read_errors(call, process.stderr)),
         ]
         process.stdin.write(plan.to_json().encode() + b"\n")
         await process.stdin.drain()
+
+    async def _watch(self) -> None:
+        """Callers run before all others where they may; this tells how long what does not has waited."""
+        while True:
+            due = time.monotonic() + _WATCH_SECONDS
+            await asyncio.sleep(_WATCH_SECONDS)
+            late = time.monotonic() - due
+            if late > _STALL_SECONDS:
+                self._longest_stall_s = max(self._longest_stall_s, late)
 
     async def _read(self, call: _Call, stdout: asyncio.StreamReader) -> None:
         while line := await stdout.readline():

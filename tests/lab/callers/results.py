@@ -11,8 +11,14 @@ from itertools import pairwise
 
 import numpy as np
 
+# A stall that hides, or breaks, what is measured: longer than a pause in a sentence.
+STARVED_SECONDS = 0.5
 # Each track has a jitter buffer of its own: edges of two tracks are comparable to within about this much.
 OVERLAP_TOLERANCE_MS = 100.0
+
+
+class StarvedError(Exception):
+    """The machine was too busy to measure calls on it; measure again."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,8 @@ class CallReport:
         overlap_ms: for how long more than one agent was audible.
         foreign: answers heard that belong to another call: that call's number and the question's.
         unclear: answers heard to something that was not understood.
-        longest_stall_s: the longest time for which the caller's own process got no processor; what it measured
-            then, latencies above all, is worse than what the agents did.
+        longest_stall_s: the longest time for which the caller's own process, or the fleet's, got no processor; what
+            was measured then, latencies above all, is worse than what the agents did.
         agent_died: whether a pod that served it was killed without a warning: then a turn may be lost.
     """
 
@@ -266,3 +272,19 @@ class Summary:
             latency=Latency.of([value for report in reports for value in report.latencies_s]),
             ok=bool(reports) and all(report.ok for report in reports),
         )
+
+
+def assert_ok(reports: Sequence[CallReport]) -> None:
+    """Hold every call to what its report allows.
+
+    Raises:
+        AssertionError: something was wrong with a call.
+        StarvedError: the same, but the machine stood still in between.
+    """
+    summary = Summary.of(reports)
+    if summary.ok:
+        return
+    words = "; ".join(f"call {report.call}: {report.verdict}" for report in reports) or "no calls"
+    if summary.longest_stall_s > STARVED_SECONDS:
+        raise StarvedError(f"no processor for {summary.longest_stall_s:.1f} s; {words}")
+    raise AssertionError(words)

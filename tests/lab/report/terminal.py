@@ -38,7 +38,7 @@ def notes_on(summary: Summary) -> list[str]:
     notes = []
     if summary.longest_stall_s:
         notes.append(
-            f"A caller itself got no processor for up to {summary.longest_stall_s:.1f} s: some latencies and silences "
+            f"The callers got no processor for up to {summary.longest_stall_s:.1f} s: some latencies and silences "
             "are longer than the agents made them. Measure again with less load on this machine."
         )
     if summary.reconnects:

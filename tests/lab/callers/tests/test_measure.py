@@ -24,7 +24,7 @@ from lab.callers.events import (
 )
 from lab.callers.fleet import TurnCount
 from lab.callers.measure import measure
-from lab.callers.results import CallReport, Summary
+from lab.callers.results import CallReport, StarvedError, Summary, assert_ok
 from lab.signals import UNCLEAR_CALL, Kind
 
 CALL = 3
@@ -248,6 +248,17 @@ def test_where_an_agent_was_killed_the_turn_under_way_may_be_lost_and_nothing_el
     assert report.when_killed({"pod-a"}).verdict == "ok, 1 lost (question 2)"
     assert not more.when_killed({"pod-a"}).ok
     assert not forgotten.when_killed({"pod-a"}).ok
+
+
+def test_a_machine_that_stood_still_is_told_apart_from_a_fault() -> None:
+    lost = call_of(asked(1, 0.0), answer(1, 1.0), asked(2, 5.0), Lost(20.0, 2))
+    with pytest.raises(AssertionError, match="question 2"):
+        assert_ok([lost])
+    with pytest.raises(StarvedError, match=r"1\.9 s.*question 2"):
+        assert_ok([dataclasses.replace(lost, longest_stall_s=1.9)])
+    assert_ok([dataclasses.replace(lost, longest_stall_s=1.9, agent_died=True)])
+    with pytest.raises(AssertionError):
+        assert_ok([])
 
 
 def test_question_numbers_that_repeat_after_256_are_told_apart() -> None:

@@ -173,7 +173,7 @@ async def test_a_pause_in_the_middle_of_a_sentence_does_not_end_it(sim: Simulato
 async def test_a_sentence_that_is_never_finished_is_not_understood(sim: Simulator, connect: Connect) -> None:
     pcm = encode(ASK, 16_000)
     async with connect() as session:
-        await send(session, np.concatenate([pcm[: pcm.size // 2], np.zeros(2 * 16_000, dtype=np.int16)]))
+        await send(session, np.concatenate([pcm[: pcm.size // 2], np.zeros(3 * 16_000, dtype=np.int16)]))
         assert answers(await messages_until(session, turn_complete)) == [Frame(Kind.ANSWER, 0, 0, turns=1)]
     assert [turn.kind for turn in sim.turns] == ["UNCLEAR"]
 

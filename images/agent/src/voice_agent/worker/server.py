@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -68,6 +69,7 @@ class CallServer(AgentServer):
         self._drain_of_pod = drain
         self._standing = standing
         self._cut: frozenset[str] = frozenset()
+        self._process_ended = asyncio.Event()
         self.on("worker_registered", self._on_registered)
         self.on("worker_started", self._on_started)
         metrics.SLOTS.set(settings.call_slots)
@@ -92,7 +94,15 @@ class CallServer(AgentServer):
 
     async def close_to_new_calls(self) -> None:
         """Tell LiveKit to send no more calls, and wait for the last call to end."""
-        await self.drain(timeout=None)
+        # Not `drain()`: livekit-agents 1.8.9 waits for the processes in a loop that never yields once one has ended and
+        # is still listed, as happens when two end at the same moment. The pod then stands still until SIGKILL.
+        self._draining = True
+        await self._update_worker_status()
+        # In-flight calls finish launching.
+        await asyncio.gather(*self._job_lifecycle_tasks, return_exceptions=True)
+        while self.running():
+            self._process_ended.clear()
+            await self._process_ended.wait()
 
     async def _on_request(self, request: JobRequest) -> None:
         if self._drain_of_pod.asked:
@@ -138,6 +148,7 @@ class CallServer(AgentServer):
         self._proc_pool.on("process_closed", self._on_process_closed)
 
     def _on_process_closed(self, executor: JobExecutor) -> None:
+        self._process_ended.set()
         if executor.running_job is None:
             return
         job = executor.running_job.job
