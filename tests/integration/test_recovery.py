@@ -11,9 +11,10 @@ import pytest
 from cryptography.fernet import Fernet
 
 from lab.callers import CallFleet, CallPlan, CallReport
-from lab.keeper import SECRET, Keeper, free_port, keeper
+from lab.keeper import SECRET, Keeper, keeper
 from lab.livekit import LiveKit
 from lab.peer import dispatches
+from lab.ports import free_port
 from lab.worker import environment, worker
 
 KILL = signal.SIGKILL

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lab.gemini.certificates import write_certificate
-from lab.redis import RedisServer, free_port, redis_server
+from lab.ports import free_port
+from lab.redis import RedisServer, redis_server
 from voice_agent.state.memory import MemoryStore
 from voice_agent.state.redis import RedisAddress, RedisStore
 from voice_agent.state.store import Kept, Snapshot, Stamp, Store, StoreError

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.callers import CallFleet, CallPlan
 from lab.paths import tool
+from lab.ports import free_port
 from lab.worker import check, worker
 
 ONCE_PER_CALL = (
@@ -79,11 +79,7 @@ def _values(attributes: list[dict[str, Any]]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def collector(folder: Path) -> AsyncIterator[Collector]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        grpc, http = (each.getsockname()[1] for each in sockets)
+    grpc, http = free_port(), free_port()
     file, config = folder / "spans.jsonl", folder / "config.json"
     protocols = {"grpc": {"endpoint": f"127.0.0.1:{grpc}"}, "http": {"endpoint": f"127.0.0.1:{http}"}}
     config.write_text(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+
+from lab.ports import free_port
 
 _READY_SECONDS = 60.0
 _KNOWN_SECONDS = 30.0
@@ -68,14 +69,6 @@ class Keeper:
     async def calls(self) -> dict[str, dict[str, Any]]:
         """The calls that it knows, by their rooms."""
         return {call["room"]: call for call in (await self.get("/v1/calls"))["calls"]}
-
-
-def free_port() -> int:
-    """A TCP port of the loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
 from lab.paths import tool
+from lab.ports import free_port
 
 API_KEY = "devkey"
 API_SECRET = "secret-of-a-server-on-loopback-only"  # noqa: S105 - protects nothing
@@ -39,17 +39,6 @@ class LiveKit:
     secret: str
     pid: int
     log: Path
-
-
-def _free_ports() -> tuple[int, int, int]:
-    """HTTP, media TCP and media UDP ports that nobody uses now."""
-    with ExitStack() as stack:
-        kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM)
-        sockets = [stack.enter_context(socket.socket(socket.AF_INET, kind)) for kind in kinds]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        http, tcp, udp = (each.getsockname()[1] for each in sockets)
-        return http, tcp, udp
 
 
 class _PortTakenError(Exception):
@@ -79,7 +68,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 
 def _start(port: int | None, folder: Path) -> tuple[subprocess.Popen[bytes], LiveKit]:
-    http, tcp, udp = _free_ports()
+    http, tcp, udp = free_port(), free_port(), free_port()
     http = port or http
     config = {
         "port": http,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import packages
+from lab.ports import free_port
 
 PROGRAM = {"redis-server": "redis-server"}
 _START_SECONDS = 20.0
@@ -30,13 +31,6 @@ class RedisServer:
 
     port: int
     process: subprocess.Popen[bytes]
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody uses now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ import aiohttp
 
 from lab.gemini import Simulator
 from lab.livekit import LiveKit
+from lab.ports import free_port
 
 _LINE_LIMIT = 1024 * 1024
 # Generous: a start takes 3 s on an idle machine.
@@ -164,13 +164,6 @@ def _parsed(line: str) -> LogLine:
     return parsed if isinstance(parsed, dict) and "message" in parsed else {"message": line}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @asynccontextmanager
 async def worker(variables: Mapping[str, str], *, pod: str = "pod-a") -> AsyncIterator[Worker]:
     """Run a worker for as long as the context lasts; it is killed, with its calls, if it still runs at the end.
@@ -179,7 +172,7 @@ async def worker(variables: Mapping[str, str], *, pod: str = "pod-a") -> AsyncIt
         variables: its settings, see ``environment``; probes and metrics get free ports.
         pod: the name that it gives itself.
     """
-    probe_port, metrics_port = _free_port(), _free_port()
+    probe_port, metrics_port = free_port(), free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
