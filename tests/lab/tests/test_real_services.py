@@ -30,8 +30,9 @@ APPLIED: list[object] = []
 def _environment_of(real: RealServices) -> dict[str, object]:
     APPLIED.clear()
     arguments = real.helm_args(Applied(Path("none")))
-    deployment = next(o for o in objects(render(*arguments, values=VALUES / "local.yaml")) if o["kind"] == "Deployment")
-    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    rendered = objects(render(*arguments, values=VALUES / "local.yaml"))
+    worker = next(o for o in rendered if o["kind"] == "Deployment" and o["metadata"]["name"].endswith("-worker"))
+    container = worker["spec"]["template"]["spec"]["containers"][0]
     return {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
 
 
