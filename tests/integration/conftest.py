@@ -14,11 +14,12 @@ from lab.worker import environment
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs real servers."""
+    """Everything here needs real servers, and a machine that does not stand still meanwhile."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.flaky(reruns=2, only_rerun=["StarvedError"]))
 
 
 @pytest.fixture(scope="session")

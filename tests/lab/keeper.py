@@ -14,8 +14,8 @@ import aiohttp
 
 from lab.ports import free_port
 
-_READY_SECONDS = 60.0
-_KNOWN_SECONDS = 30.0
+_READY_SECONDS = 180.0
+_KNOWN_SECONDS = 90.0
 SECRET = "of the fleet on loopback"  # noqa: S105 - protects nothing
 
 

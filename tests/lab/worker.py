@@ -19,7 +19,7 @@ from lab.ports import free_port
 
 _LINE_LIMIT = 1024 * 1024
 # Generous: a start takes 3 s on an idle machine.
-_DEADLINE_SECONDS = 60.0
+_DEADLINE_SECONDS = 180.0
 
 LogLine = dict[str, Any]
 

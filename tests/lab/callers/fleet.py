@@ -147,7 +147,7 @@ class CallFleet:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def all_answering(self, timeout: float = 60) -> None:
+    async def all_answering(self, timeout: float = 120) -> None:
         """Wait until every call has had its first answer.
 
         Raises:
