@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from asyncio import FIRST_COMPLETED
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -30,6 +29,7 @@ from lab.callers.events import (
 from lab.callers.listening import Listener
 from lab.callers.microphone import LEAD_SECONDS, RATE, Microphone
 from lab.callers.plan import DONE, TOLD_TO_STOP, CallPlan
+from lab.callers.stalls import stalls
 from lab.signals import Frame, Kind
 
 POD_ATTRIBUTE = "voice-agent.pod"
@@ -40,7 +40,6 @@ LONGEST_ANSWER_SECONDS = 30.0
 # An agent that speaks and does not answer is waited for no longer than this.
 PATIENCE_SECONDS = 4.0
 _POLL_SECONDS = 0.1
-_WATCH_SECONDS = 0.25
 # What the microphone has handed over ahead of time covers shorter stalls.
 STALL_SECONDS = LEAD_SECONDS
 
@@ -103,17 +102,13 @@ class Caller:
             self._emit(Finished(time.time(), reason))
 
     async def _watch_itself(self) -> None:
-        while True:
-            due = time.time() + _WATCH_SECONDS
-            await asyncio.sleep(_WATCH_SECONDS)
-            now = time.time()
-            if now - due > STALL_SECONDS:
-                self._emit(Stalled(due, now))
+        async for due, now in stalls(STALL_SECONDS):
+            self._emit(Stalled(due, now))
 
     async def _until_gone(self, conversation: Coroutine[Any, Any, str]) -> str:
         talking = asyncio.create_task(conversation)
         gone = asyncio.create_task(self._gone.wait())
-        await asyncio.wait([talking, gone], return_when=FIRST_COMPLETED)
+        await asyncio.wait([talking, gone], return_when=asyncio.FIRST_COMPLETED)
         if talking.done():
             gone.cancel()
             return talking.result()
@@ -167,7 +162,8 @@ class Caller:
         answer = asyncio.create_task(self._answer.wait())
         other = asyncio.create_task(self._other_words.wait())
         try:
-            await asyncio.wait([answer, other], timeout=self._plan.answer_timeout_s, return_when=FIRST_COMPLETED)
+            limit = self._plan.answer_timeout_s
+            await asyncio.wait([answer, other], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if other.done():
                 await asyncio.wait([answer], timeout=PATIENCE_SECONDS)
             return answer.done()

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,11 +16,11 @@ from lab.callers.events import Asked, Event, Finished, Heard, Lost, parse
 from lab.callers.measure import measure
 from lab.callers.plan import CallPlan
 from lab.callers.results import CallReport
+from lab.callers.stalls import stalls
 from lab.signals import Kind
 
 _LINE_LIMIT = 16 * 1024 * 1024
 _HANG_UP_SECONDS = 10.0
-_WATCH_SECONDS = 0.25
 # Shorter ones are the loop's own work.
 _STALL_SECONDS = 0.25
 
@@ -114,13 +113,13 @@ class CallFleet:
         self._on_event = on_event
         self._prefix = prefix
         self._calls: list[_Call] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
         self._reading: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()
         self._longest_stall_s = 0.0
 
     async def __aenter__(self) -> CallFleet:
-        self._tasks.append(asyncio.create_task(self._watch()))
+        self._watching = asyncio.create_task(self._watch())
         try:
             for plan in self._plans:
                 await self._start(plan)
@@ -142,7 +141,7 @@ class CallFleet:
             except TimeoutError:
                 process.kill()
                 await process.wait()
-        tasks = [*self._tasks, *self._reading]
+        tasks = [*self._reading, *([self._watching] if self._watching else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -219,12 +218,8 @@ class CallFleet:
 
     async def _watch(self) -> None:
         """Callers run before all others where they may; this tells how long what does not has waited."""
-        while True:
-            due = time.monotonic() + _WATCH_SECONDS
-            await asyncio.sleep(_WATCH_SECONDS)
-            late = time.monotonic() - due
-            if late > _STALL_SECONDS:
-                self._longest_stall_s = max(self._longest_stall_s, late)
+        async for due, now in stalls(_STALL_SECONDS):
+            self._longest_stall_s = max(self._longest_stall_s, now - due)
 
     async def _read(self, call: _Call, stdout: asyncio.StreamReader) -> None:
         while line := await stdout.readline():

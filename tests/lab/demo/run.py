@@ -106,9 +106,12 @@ async def _hold_calls(stage: Stage, options: DemoOptions) -> tuple[list[CallRepo
             await fleet.all_answering()
             await fleet.more_answers(1)
         for each in DISRUPTIONS[options.disruption]:
+            serving = await stage.serving(plan.room)
+            if not serving:
+                break  # no call is left to disrupt
             began = time.time()
             with step(_TITLES[each]):
-                busy, _ = (await stage.serving(plan.room)).most_common()[0]
+                busy, _ = serving.most_common()[0]
                 gone = await asyncio.to_thread(_disrupt, stage, each, busy)
             if each == "kill":
                 killed.add(busy)
