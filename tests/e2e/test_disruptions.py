@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from lab import disruptions
 from lab.callers import CallFleet, CallPlan, CallReport, assert_ok
+from lab.disruptions import fleet as operators
 from lab.stage import Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.flaky(reruns=2, only_rerun=["StarvedError"])]
@@ -27,7 +27,7 @@ def _moved(reports: Sequence[CallReport], old: set[str]) -> list[int]:
 async def test_a_rolling_upgrade_loses_no_turn_and_old_pods_take_no_new_call(release: Stage, plan: CallPlan) -> None:
     async with CallFleet(plan, CALLS) as fleet:
         await fleet.all_answering()
-        old = await asyncio.to_thread(disruptions.rolling_upgrade, release)
+        old = await asyncio.to_thread(operators.rolling_upgrade, release)
         async with CallFleet(replace(plan, room=f"{plan.room}-new"), NEW_CALLS) as newcomers:
             await newcomers.all_answering()
             new_reports = await newcomers.finish()
@@ -39,32 +39,3 @@ async def test_a_rolling_upgrade_loses_no_turn_and_old_pods_take_no_new_call(rel
     assert_ok(new_reports)
     assert len(_moved(reports, old)) == CALLS, [report.pods for report in reports]
     assert not {pod for report in new_reports for pod in report.pods} & old, "an old pod took a new call"
-
-
-async def test_a_scale_down_loses_no_turn(release: Stage, plan: CallPlan) -> None:
-    async with CallFleet(plan, CALLS) as fleet:
-        await fleet.all_answering()
-        busy, _ = (await release.serving(plan.room)).most_common()[0]
-        gone = await asyncio.to_thread(disruptions.scale, release, 1, busy)
-        assert gone == {busy}
-        await asyncio.to_thread(release.wait_gone, gone)
-        await fleet.more_answers(1)
-        reports = await fleet.finish()
-    assert_ok(reports)
-    assert _moved(reports, gone), [report.pods for report in reports]
-
-
-async def test_a_node_drain_loses_no_turn(release: Stage, plan: CallPlan) -> None:
-    async with CallFleet(plan, CALLS) as fleet:
-        await fleet.all_answering()
-        busy, _ = (await release.serving(plan.room)).most_common()[0]
-        node = release.node_of(busy)
-        try:
-            await asyncio.to_thread(disruptions.drain, release, node)
-            assert not release.workers_on(node)
-            await fleet.more_answers(1)
-            reports = await fleet.finish()
-        finally:
-            disruptions.uncordon(release, node)
-    assert_ok(reports)
-    assert _moved(reports, {busy}), [report.pods for report in reports]

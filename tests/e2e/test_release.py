@@ -12,7 +12,7 @@ import pytest
 
 from lab.demo.run import REPORT_FOLDER
 from lab.kubectl import CommandError
-from lab.stage import RELEASE, WORKERS, Stage
+from lab.stage import RELEASE, Stage
 
 pytestmark = pytest.mark.cluster
 
@@ -44,7 +44,7 @@ def test_a_wrong_setting_ends_the_pod_before_any_call(release: Stage, setting: s
     kept = release.worker_names()
     with pytest.raises(CommandError):
         release.install("--set", setting, wait=20)
-    pods = release.kubectl.items("pods", "-l", WORKERS)
+    pods = release.kubectl.items("pods", "-l", release.selector)
     assert kept <= {pod["metadata"]["name"] for pod in pods}, "the old pods left before there were good ones"
     new = [pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"] not in kept]
     said = "".join(_last_words(release, pod) for pod in new)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from livekit import api
@@ -20,8 +21,6 @@ from lab.real_services import RealServices
 from lab.services import Endpoints, deploy
 
 RELEASE = "demo"
-DEPLOYMENT = f"{RELEASE}-voice-agent-worker"
-WORKERS = "app.kubernetes.io/component=worker"
 
 
 @contextmanager
@@ -43,6 +42,9 @@ class Stage:
         endpoints: where callers reach LiveKit and the simulator.
         helm_args: what every install or upgrade of this stage is given besides the values file.
         real_gemini: whether the model is Google's, which answers in words.
+        release: the release's name.
+        values: the files that the release is installed with.
+        agent_name: which agent its workers answer as.
     """
 
     cluster: Cluster
@@ -50,20 +52,50 @@ class Stage:
     endpoints: Endpoints
     helm_args: list[str] = field(default_factory=list)
     real_gemini: bool = False
+    release: str = RELEASE
+    values: tuple[Path, ...] = (VALUES / "local.yaml",)
+    agent_name: str = "voice-agent"
+
+    @property
+    def deployment(self) -> str:
+        """The workers' Deployment."""
+        return f"{self.release}-voice-agent-worker"
+
+    @property
+    def keeper_deployment(self) -> str:
+        """The keepers' Deployment, and their Lease."""
+        return f"{self.release}-voice-agent-keeper"
+
+    @property
+    def selector(self) -> str:
+        """Selects the worker pods."""
+        return self._selector("worker")
+
+    @property
+    def keeper_selector(self) -> str:
+        """Selects the keepers' pods."""
+        return self._selector("keeper")
+
+    def _selector(self, component: str) -> str:
+        return f"app.kubernetes.io/instance={self.release},app.kubernetes.io/component={component}"
 
     def install(self, *args: str, wait: float = 300) -> None:
-        """Install or upgrade the release with ``values/local.yaml`` and wait until its pods are ready."""
-        values = ["--values", str(VALUES / "local.yaml"), *self.helm_args, *args]
-        self.kubectl.install(RELEASE, *values, wait=wait)
+        """Install or upgrade the release and wait until its pods are ready."""
+        self.kubectl.install(self.release, *self.arguments(*args), wait=wait)
+
+    def arguments(self, *args: str) -> list[str]:
+        """What helm is given: the values files, what this stage adds, and ``args``."""
+        files = [word for file in self.values for word in ("--values", str(file))]
+        return [*files, *self.helm_args, *args]
 
     def uninstall(self) -> None:
         """Remove the release and wait until its pods are gone."""
-        self.kubectl.helm("uninstall", RELEASE, "--ignore-not-found", "--wait", "--timeout=300s")
-        self.kubectl.run("delete", "pods", "-l", WORKERS, "--grace-period=1", "--ignore-not-found")
+        self.kubectl.helm("uninstall", self.release, "--ignore-not-found", "--wait", "--timeout=300s")
+        self.kubectl.run("delete", "pods", "-l", self.selector, "--grace-period=1", "--ignore-not-found")
 
     def workers(self) -> list[Any]:
         """The worker pods that are not terminating, as the API server's objects."""
-        pods = self.kubectl.items("pods", "-l", WORKERS)
+        pods = self.kubectl.items("pods", "-l", self.selector)
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def worker_names(self) -> set[str]:
@@ -72,7 +104,7 @@ class Stage:
 
     def terminating(self) -> set[str]:
         """Names of the worker pods that were told to go and are still there."""
-        pods = self.kubectl.items("pods", "-l", WORKERS)
+        pods = self.kubectl.items("pods", "-l", self.selector)
         return {pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"]}
 
     def workers_on(self, node: str) -> set[str]:

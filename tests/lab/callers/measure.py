@@ -76,7 +76,7 @@ def measure(call: int, events: Sequence[Event]) -> CallReport:
         ended=ended,
         turns=turns,
         sounds=tuple(
-            AgentSound(sound.time, sound.end, reading.pod(sound.agent))
+            AgentSound(sound.time, sound.end, reading.pod(sound.agent), sound.agent)
             for sound in sorted(reading.sounds, key=lambda sound: sound.time)
         ),
         agents=tuple(AgentStay(s.agent, reading.pod(s.agent), s.joined, s.left) for s in reading.stays),

@@ -64,6 +64,7 @@ class AgentSound:
     start: float
     end: float
     pod: str
+    agent: str = ""
 
 
 @dataclass(frozen=True)

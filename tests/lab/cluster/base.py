@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -106,6 +107,24 @@ class Cluster(Protocol):
 
     def restore_node(self, node: str) -> None:
         """Bring back a node that was lost, as after a reboot."""
+
+    def cut_node(self, node: str) -> None:
+        """Take a node from the network while all that runs on it goes on."""
+
+    def mend_node(self, node: str) -> None:
+        """Give a node that was cut its network back."""
+
+    def part(self, some: Sequence[str], others: Sequence[str]) -> None:
+        """Let no packet pass between pods of the one and pods of the other addresses, until ``unite``."""
+
+    def unite(self) -> None:
+        """Undo every ``part``."""
+
+    def stop_api_server(self) -> None:
+        """Kill the API server; nothing starts it again but ``start_api_server``."""
+
+    def start_api_server(self) -> None:
+        """Start the API server again, and wait until it answers."""
 
     def status(self) -> ClusterStatus:
         """Nodes and processes, to be shown to a person."""

@@ -5,7 +5,9 @@ It could not be tried where this project is developed: kind's node image comes f
 
 from __future__ import annotations
 
+import itertools
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.cluster.base import ClusterError, ClusterStatus, create_namespaces, node_statuses
@@ -13,6 +15,10 @@ from lab.kubectl import CommandError, Kubectl
 from lab.paths import BUILD, tool
 
 NAME = "voice-agent"
+CONTROL_PLANE = f"{NAME}-control-plane"
+# Docker's network that every kind cluster shares.
+NETWORK = "kind"
+PARTED = ("iptables", "-w")
 
 CONFIGURATION = """\
 kind: Cluster
@@ -35,6 +41,9 @@ def _run(*command: str, stdin: str | None = None) -> str:
 
 class KindCluster:
     """Two kind workers and a control plane; needs Docker. metrics-server is not part of it."""
+
+    def __init__(self) -> None:
+        self._parted: list[tuple[str, str, str]] = []
 
     def _kind(self, *args: str, stdin: str | None = None) -> str:
         return _run(str(tool("kind")), *args, stdin=stdin)
@@ -83,6 +92,35 @@ class KindCluster:
     def restore_node(self, node: str) -> None:
         """Start the node's container again."""
         _run("docker", "start", node)
+
+    def cut_node(self, node: str) -> None:
+        """Take the node's container off Docker's network."""
+        _run("docker", "network", "disconnect", NETWORK, node)
+
+    def mend_node(self, node: str) -> None:
+        """Put the node's container back on Docker's network."""
+        _run("docker", "network", "connect", NETWORK, node)
+
+    def part(self, some: Sequence[str], others: Sequence[str]) -> None:
+        """Drop what pods of these addresses send one another, on every worker."""
+        for node, one, other in itertools.product(self.nodes(), some, others):
+            for source, destination in ((one, other), (other, one)):
+                _run("docker", "exec", node, *PARTED, "-I", "FORWARD", "-s", source, "-d", destination, "-j", "DROP")
+                self._parted.append((node, source, destination))
+
+    def unite(self) -> None:
+        """Undo every ``part``."""
+        while self._parted:
+            node, source, destination = self._parted.pop()
+            _run("docker", "exec", node, *PARTED, "-D", "FORWARD", "-s", source, "-d", destination, "-j", "DROP")
+
+    def stop_api_server(self) -> None:
+        """Pause the control plane's container: whoever asks it gets no answer."""
+        _run("docker", "pause", CONTROL_PLANE)
+
+    def start_api_server(self) -> None:
+        """Let the control plane go on."""
+        _run("docker", "unpause", CONTROL_PLANE)
 
     def status(self) -> ClusterStatus:
         """The workers as the API server sees them."""

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from lab import disruptions
 from lab.callers import CallFleet, CallPlan, CallReport, Summary, speech
+from lab.disruptions import crashes, fleet
 from lab.paths import BUILD
 from lab.real_services import RealServices
 from lab.report import Disruption, print_report, write_report
@@ -101,10 +101,10 @@ async def _hold_calls(stage: Stage, options: DemoOptions) -> tuple[list[CallRepo
     )
     happened: list[Disruption] = []
     killed: set[str] = set()
-    async with CallFleet(plan, calls=options.calls) as fleet:
+    async with CallFleet(plan, calls=options.calls) as callers:
         with step(f"{options.calls} calls begin"):
-            await fleet.all_answering()
-            await fleet.more_answers(1)
+            await callers.all_answering()
+            await callers.more_answers(1)
         for each in DISRUPTIONS[options.disruption]:
             serving = await stage.serving(plan.room)
             if not serving:
@@ -122,10 +122,10 @@ async def _hold_calls(stage: Stage, options: DemoOptions) -> tuple[list[CallRepo
                     await asyncio.to_thread(stage.wait_gone, gone)
             happened.append(Disruption(_TITLES[each], began, time.time()))
             with step("the calls go on"):
-                await fleet.more_answers(2)
+                await callers.more_answers(2)
         with step("the callers go on, and hang up"):
-            await fleet.more_answers(1)
-            reports = await fleet.finish()
+            await callers.more_answers(1)
+            reports = await callers.finish()
     return [report.when_killed(killed) for report in reports], happened
 
 
@@ -133,12 +133,12 @@ def _disrupt(stage: Stage, disruption: Step, busy: str) -> set[str]:
     """Disrupt the fleet; returns the pods that must go."""
     match disruption:
         case "upgrade":
-            return disruptions.rolling_upgrade(stage)
+            return fleet.rolling_upgrade(stage)
         case "kill":
             # Its container is started again, in the same pod.
-            disruptions.kill_worker(stage, busy)
+            crashes.kill_worker(stage, busy)
             return set()
         case "kill-all":
             pods = stage.worker_names()
-            disruptions.kill(stage, pods)
+            crashes.kill(stage, pods)
             return pods

@@ -160,6 +160,37 @@ class LocalCluster:
         with self._locked() as progress:
             self._restore(layout.node(node), progress)
 
+    def cut_node(self, node: str) -> None:
+        """Pull the node's cable."""
+        network.cut(layout.node(node))
+
+    def mend_node(self, node: str) -> None:
+        """Plug the node's cable in again."""
+        network.mend(layout.node(node))
+
+    def part(self, some: Sequence[str], others: Sequence[str]) -> None:
+        """Drop what pods of these addresses send one another, on both nodes."""
+        network.part(some, others)
+
+    def unite(self) -> None:
+        """Undo every ``part``."""
+        network.unite()
+
+    def stop_api_server(self) -> None:
+        """Kill the API server."""
+        self._processes.end("kube-apiserver", signal.SIGKILL)
+
+    def start_api_server(self) -> None:
+        """Start the API server again.
+
+        Raises:
+            ClusterError: it did not become ready.
+        """
+        self._processes.start(control_plane.api_server(Credentials()))
+        self._wait("the API server", self._api_is_ready, CONTROL_PLANE[:2])
+        # Both leave when they cannot renew their Lease (client-go's leader election).
+        self._start_controllers(Credentials())
+
     def status(self) -> ClusterStatus:
         """Nodes and processes. Processes are those beside the pods, ended ones included."""
         names = self._processes.names()

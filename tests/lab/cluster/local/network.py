@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.cluster.base import ClusterError
@@ -17,6 +19,9 @@ FORWARD_RULE = (
     "FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-m", "comment", "--comment", "voice-agent lab cluster",
     "-j", "ACCEPT",
 )  # fmt: skip
+
+# A chain of every node's own, so that it can be emptied at once.
+PARTING = "VAGENT-PARTING"
 
 # Only for a demo with the real services: tests reach nothing but their own nodes.
 EGRESS_RULES = (
@@ -36,8 +41,8 @@ def _run(*command: str, check: bool = True) -> bool:
     return done.returncode == 0
 
 
-def _inside(node: Node, *command: str) -> None:
-    _run("nsenter", f"--net={NETNS_FOLDER / node.netns}", "--", *command)
+def _inside(node: Node, *command: str, check: bool = True) -> bool:
+    return _run("nsenter", f"--net={NETNS_FOLDER / node.netns}", "--", *command, check=check)
 
 
 def create() -> None:
@@ -96,6 +101,27 @@ def cut(node: Node) -> None:
 def mend(node: Node) -> None:
     """Plug the node's cable in again."""
     _run("ip", "link", "set", node.veth, "up")
+
+
+def part(some: Sequence[str], others: Sequence[str]) -> None:
+    """Drop every packet between the one addresses and the other, on every node, until ``unite``.
+
+    Raises:
+        ClusterError: a command failed.
+    """
+    for node in NODES:
+        if not _inside(node, "iptables", "-w", "-n", "-L", PARTING, check=False):
+            _inside(node, "iptables", "-w", "-N", PARTING)
+            _inside(node, "iptables", "-w", "-I", "FORWARD", "-j", PARTING)
+        for one, other in itertools.product(some, others):
+            for source, destination in ((one, other), (other, one)):
+                _inside(node, "iptables", "-w", "-A", PARTING, "-s", source, "-d", destination, "-j", "DROP")
+
+
+def unite() -> None:
+    """Undo every ``part``."""
+    for node in NODES:
+        _inside(node, "iptables", "-w", "-F", PARTING, check=False)
 
 
 def exists() -> bool:

@@ -1,0 +1,24 @@
+"""Every row of the disruption matrix, once: calls, turns and memory are kept as promised."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lab.callers import CallPlan
+from lab.matrix import MATRIX, Row, run
+from lab.stage import Stage
+
+pytestmark = [pytest.mark.cluster, pytest.mark.flaky(reruns=2, only_rerun=["StarvedError"])]
+
+CALLS = 3
+# A caller who gives up only after an outage that no row lasts as long as.
+PATIENCE = 8
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in MATRIX.items()])
+async def test_calls_survive(row: Row, release: Stage, plan: CallPlan) -> None:
+    trial = await run(release, row, replace(plan, give_up_after=PATIENCE), CALLS)
+    print(f"{row.title}: {trial.outcome}")
+    trial.check()

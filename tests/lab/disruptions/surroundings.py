@@ -1,0 +1,114 @@
+"""What happens to all that a fleet depends on: LiveKit, keepers, networks, the API server, Gemini."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lab.disruptions import crashes
+from lab.services import INFRA_LABEL
+from lab.stage import Stage
+
+RETURN_SECONDS = 120
+
+
+def restart_livekit(stage: Stage) -> None:
+    """Kill livekit-server's pod and wait for the next one; what one node had in memory, all its rooms, is gone."""
+    lab = stage.kubectl.in_namespace("lab")
+    lab.run("delete", "pod", "-l", "app=livekit", "--grace-period=0", "--force")
+    lab.run("rollout", "status", "deployment/livekit", f"--timeout={RETURN_SECONDS}s")
+
+
+def keepers(stage: Stage) -> list[str]:
+    """Names of the keepers' pods, the leader first."""
+    leader = stage.kubectl.get("lease", stage.keeper_deployment)["spec"].get("holderIdentity") or ""
+    names = [pod["metadata"]["name"] for pod in stage.kubectl.items("pods", "-l", stage.keeper_selector)]
+    return sorted(names, key=lambda name: (not leader.startswith(name), name))
+
+
+def kill_leader(stage: Stage) -> None:
+    """SIGKILL to the keeper that leads: its container is restarted, without what it knew."""
+    crashes.kill_worker(stage, keepers(stage)[0])
+
+
+@contextmanager
+def keepers_gone(stage: Stage) -> Iterator[None]:
+    """No keeper runs meanwhile."""
+    target = f"deployment/{stage.keeper_deployment}"
+    replicas = stage.kubectl.get("deployment", stage.keeper_deployment)["spec"]["replicas"]
+    stage.kubectl.run("scale", target, "--replicas=0")
+    stage.kubectl.run("delete", "pod", "-l", stage.keeper_selector, "--grace-period=0", "--force")
+    try:
+        yield
+    finally:
+        stage.kubectl.run("scale", target, f"--replicas={replicas}")
+        stage.kubectl.run("rollout", "status", target, f"--timeout={RETURN_SECONDS}s")
+
+
+def _addresses(stage: Stage, selector: str) -> list[str]:
+    pods = stage.kubectl.items("pods", "-l", selector)
+    return [pod["status"]["podIP"] for pod in pods if pod["status"].get("podIP")]
+
+
+@contextmanager
+def keepers_cut_off(stage: Stage) -> Iterator[None]:
+    """Nothing passes meanwhile between keepers and workers, nor between the keepers; all else does."""
+    of_keepers = _addresses(stage, stage.keeper_selector)
+    try:
+        stage.cluster.part(of_keepers, _addresses(stage, stage.selector))
+        stage.cluster.part(of_keepers[:1], of_keepers[1:])
+        yield
+    finally:
+        stage.cluster.unite()
+
+
+def node_without_servers(stage: Stage) -> str:
+    """A node that runs neither LiveKit nor the model.
+
+    Raises:
+        AssertionError: there is none.
+    """
+    nodes = stage.kubectl.items("nodes", "-l", f"!{INFRA_LABEL},!node-role.kubernetes.io/control-plane")
+    if not nodes:
+        raise AssertionError("every node runs the lab's servers")
+    return str(nodes[0]["metadata"]["name"])
+
+
+@contextmanager
+def node_cut_off(stage: Stage, node: str) -> Iterator[None]:
+    """All that runs on the node goes on, and nobody hears of it."""
+    stage.cluster.cut_node(node)
+    try:
+        yield
+    finally:
+        stage.cluster.mend_node(node)
+        stage.kubectl.run("wait", f"node/{node}", "--for=condition=Ready", f"--timeout={RETURN_SECONDS}s")
+
+
+@contextmanager
+def api_server_away(stage: Stage) -> Iterator[None]:
+    """Nobody can ask the API server meanwhile."""
+    stage.cluster.stop_api_server()
+    try:
+        yield
+    finally:
+        stage.cluster.start_api_server()
+
+
+def fail_gemini(stage: Stage, **fault: object) -> None:
+    """Have the simulator fail as ``lab.gemini.faults.Fault`` describes; in every open session unless it names one."""
+    everywhere = {"when": "now", "times": 255, **fault}
+    _admin(stage, "POST", "/faults", everywhere)
+    _admin(stage, "DELETE", "/faults")
+
+
+def _admin(stage: Stage, method: str, path: str, body: object = None) -> None:
+    request = urllib.request.Request(  # noqa: S310 - the simulator's own http:// address
+        f"{stage.endpoints.gemini_admin_url}{path}",
+        method=method,
+        data=json.dumps(body).encode() if body is not None else None,
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        answer.read()

@@ -1,0 +1,102 @@
+"""One disruption under live calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.callers import CallFleet, CallPlan, CallReport, StarvedError
+from lab.callers.results import STARVED_SECONDS
+from lab.matrix.departures import watch
+from lab.matrix.outcome import Outcome
+from lab.matrix.rows import Promise, Row
+from lab.matrix.scene import Effect, Scene
+from lab.stage import Stage
+
+# Of each call before the disruption, for the latency that it is compared with, and after it.
+ANSWERS_BEFORE = 2
+ANSWERS_AFTER = 2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one disruption came to.
+
+    Attributes:
+        row: its kind.
+        outcome: the figures.
+        reports: the calls, told which of them may have lost the turn under way.
+    """
+
+    row: Row
+    outcome: Outcome
+    reports: Sequence[CallReport]
+
+    @property
+    def starved(self) -> bool:
+        """Whether the machine stood still meanwhile, so that nothing is told of the product."""
+        return any(report.longest_stall_s > STARVED_SECONDS for report in self.reports)
+
+    @property
+    def broken(self) -> list[str]:
+        """Which promises about calls and turns were broken, in words; times are the benchmark's to judge."""
+        found = [f"call {report.call}: {report.verdict}" for report in self.reports if not report.ok]
+        if not self.outcome.calls:
+            found.append("there were no calls")
+        if not self.outcome.struck and self.row.promise is not Promise.UNTOUCHED:
+            found.append("no call was concerned")
+        if self.outcome.restarted:
+            found.append(f"{self.outcome.restarted} containers restarted in pods that were not struck")
+        return found
+
+    def check(self) -> None:
+        """Hold the trial to its row's promise.
+
+        Raises:
+            AssertionError: a promise was broken.
+            StarvedError: the same, but the machine stood still meanwhile.
+        """
+        if not self.broken:
+            return
+        words = f"{self.row.title}: {'; '.join(self.broken)}"
+        if self.starved:
+            raise StarvedError(f"the machine stood still; {words}")
+        raise AssertionError(words)
+
+
+async def run(stage: Stage, row: Row, plan: CallPlan, calls: int) -> Trial:
+    """Hold so many calls, disrupt the fleet under them, and report.
+
+    Args:
+        stage: an installed release.
+        row: what to do to it.
+        plan: of the calls.
+        calls: how many.
+    """
+    before = await asyncio.to_thread(_restarts, stage)
+    async with watch(stage) as departures, CallFleet(plan, calls) as fleet:
+        await fleet.all_answering()
+        await fleet.more_answers(ANSWERS_BEFORE)
+        effect = await row.disrupt(Scene(stage, await stage.serving(plan.room)))
+        if effect.gone:
+            await asyncio.to_thread(stage.wait_gone, set(effect.gone))
+        await fleet.more_answers(ANSWERS_AFTER)
+        reports = [report.when_killed(set(effect.killed)) for report in await fleet.finish()]
+    restarted = _restarted(before, await asyncio.to_thread(_restarts, stage), effect)
+    return Trial(row, Outcome.of(reports, effect, departures.seconds, restarted), reports)
+
+
+def _restarts(stage: Stage) -> Counter[str]:
+    """How often each worker's containers were restarted."""
+    return Counter(
+        {
+            pod["metadata"]["name"]: sum(s["restartCount"] for s in pod["status"].get("containerStatuses", []))
+            for pod in stage.workers()
+        }
+    )
+
+
+def _restarted(before: Counter[str], after: Counter[str], effect: Effect) -> int:
+    return sum(max(0, count - before[pod]) for pod, count in after.items() if pod not in effect.struck)
