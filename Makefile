@@ -67,6 +67,10 @@ test-e2e: setup tools ## Test calls under disruption on the local cluster.
 lint: setup tools ## Run every linter and type checker.
 	@$(RUN) pytest tests/lint
 
+.PHONY: bench-disruptions
+bench-disruptions: setup tools ## Repeat the disruption matrix, and the blueprint beside it, until 500 calls were disrupted; print the tables.
+	@$(RUN) python tests/bench/disruptions.py $(BENCH)
+
 .PHONY: generate format clean
 generate: setup tools ## Write generated files anew: values schema, chart and image READMEs, goldens.
 	@$(RUN) lab generate

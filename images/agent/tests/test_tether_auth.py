@@ -107,6 +107,31 @@ async def test_an_api_server_that_does_not_tell_is_no_refusal(tmp_path: Path, st
             await reviewing.identify("Bearer a-pods")
 
 
+async def test_a_pod_that_was_let_in_stays_known_while_the_api_server_is_away_and_not_for_ever(tmp_path: Path) -> None:
+    api, clock = Api(vouched()), [0.0]
+    async with reviews(api, tmp_path, clock) as reviewing:
+        await reviewing.identify("Bearer a-pods")
+        api.code, clock[0] = 500, 600.0
+        assert await reviewing.identify("Bearer a-pods") == Identity("pod-1")
+        with pytest.raises(UndecidedError):
+            await reviewing.identify("Bearer anothers")
+        clock[0] = 800.0
+        with pytest.raises(UndecidedError):
+            await reviewing.identify("Bearer a-pods")
+
+
+async def test_a_pod_that_is_refused_later_is_not_let_in_by_an_outage(tmp_path: Path) -> None:
+    api, clock = Api(vouched()), [0.0]
+    async with reviews(api, tmp_path, clock) as reviewing:
+        await reviewing.identify("Bearer a-pods")
+        api.status, clock[0] = {"authenticated": False}, 61.0
+        with pytest.raises(DeniedError):
+            await reviewing.identify("Bearer a-pods")
+        api.code = 500
+        with pytest.raises(UndecidedError):
+            await reviewing.identify("Bearer a-pods")
+
+
 async def test_an_api_server_that_is_away_is_no_refusal(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("the-keepers-own")
     with pytest.raises(UndecidedError):

@@ -15,6 +15,9 @@ AUDIENCE = "voice-agent-keeper"
 
 # A pod's calls share one token: at a keeper's restart it is reviewed once, not once per call.
 _REMEMBER_SECONDS = 60.0
+# While the API server is away, pods that were let in stay known for as long as the kubelet may leave a token of an
+# hour, the shortest there is, in its file: it renews at 80 % of its life.
+_OUTAGE_SECONDS = 720.0
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 
 
@@ -89,10 +92,19 @@ class TokenReviews:
         token = _bearer(authorization)
         digest = hashlib.sha256(token.encode()).digest()
         now = self._clock()
-        self._known = {key: known for key, known in self._known.items() if known[0] > now}
-        if known := self._known.get(digest):
+        self._known = {key: known for key, known in self._known.items() if known[0] > now - _OUTAGE_SECONDS}
+        known = self._known.get(digest)
+        if known and known[0] > now:
             return known[1]
-        identity = self._judge(await self._review(token))
+        try:
+            identity = self._judge(await self._review(token))
+        except UndecidedError:
+            if known is None:
+                raise
+            return known[1]
+        except DeniedError:
+            self._known.pop(digest, None)
+            raise
         self._known[digest] = now + _REMEMBER_SECONDS, identity
         return identity
 

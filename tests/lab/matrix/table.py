@@ -1,0 +1,62 @@
+"""The matrix as a table for people: Markdown, a line for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lab.matrix.outcome import Outcome
+from lab.matrix.rows import MATRIX, Promise
+
+_HEAD = (
+    "disruption", "times", "calls", "struck", "calls lost", "turns lost", "answered twice", "two agents at once (ms)",
+    "memory lost", "added delay (s)", "answered again (s)", "longest silence (s)", "pod gone (s)",
+)  # fmt: skip
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median, 95th percentile and maximum; a dash without values."""
+    if not values:
+        return "-"
+    p50, p95 = np.percentile(values, [50, 95])
+    return f"{p50:.2f} / {p95:.2f} / {max(values):.2f}"
+
+
+def line(title: str, outcome: Outcome) -> str:
+    """One row."""
+    cells = (
+        title, outcome.trials, outcome.calls, outcome.struck, outcome.lost_calls,
+        f"{outcome.lost_turns} of {outcome.asked}", outcome.twice, f"{outcome.overlap_ms:.0f}", outcome.forgot,
+        *(spread(times) for times in (outcome.added_delay_s, outcome.again_s, outcome.silence_s, outcome.gone_s)),
+    )  # fmt: skip
+    return f"| {' | '.join(str(cell) for cell in cells)} |"
+
+
+def table(outcomes: Mapping[str, Outcome]) -> str:
+    """All rows, in the matrix' order, and their sum; times as median / 95th percentile / maximum."""
+    rows = [line(row.title, outcomes[name]) for name, row in MATRIX.items() if name in outcomes]
+    rows.append(line("**all**", Outcome.together(outcomes.values())))
+    return "\n".join([f"| {' | '.join(_HEAD)} |", f"|{'---|' * len(_HEAD)}", *rows])
+
+
+def verdicts(outcomes: Mapping[str, Outcome]) -> list[str]:
+    """What is told of the promises, a sentence each."""
+    everything = Outcome.together(outcomes.values())
+    said = [f"{everything.lost_calls} of {everything.calls} call-disruptions lost a call; {_bound(everything)}"]
+    delays = [d for name, o in outcomes.items() if MATRIX[name].promise is Promise.PLANNED for d in o.added_delay_s]
+    said.append(f"planned rows, added reply delay (s), median / p95 / max: {spread(delays)}; promised p95 below 0.50")
+    for promise, seconds in ((Promise.DEATH, 3.0), (Promise.NODE, 6.0)):
+        waits = [wait for name, o in outcomes.items() if MATRIX[name].promise is promise for wait in o.again_s]
+        said.append(
+            f"{promise} rows, answered again (s), median / p95 / max: {spread(waits)}; promised p95 below {seconds:.2f}"
+        )
+    return said
+
+
+def _bound(outcome: Outcome) -> str:
+    if outcome.lost_calls or not outcome.struck:
+        return f"of {outcome.struck} struck calls {outcome.lost_calls} were lost"
+    # Zero events in n trials: the 95 % upper bound solves (1 - p)^n = 0.05.
+    bound = 1 - 0.05 ** (1 / outcome.struck)
+    return f"with {outcome.struck} of them struck, the 95 % bound of the loss is {100 * bound:.2f} %"
