@@ -13,6 +13,7 @@ import pytest
 from lab.gemini.certificates import write_certificate
 from lab.ports import free_port
 from lab.redis import RedisServer, redis_server
+from voice_agent.state.layered import LayeredStore
 from voice_agent.state.memory import MemoryStore
 from voice_agent.state.redis import RedisAddress, RedisStore
 from voice_agent.state.store import Kept, Snapshot, Stamp, Store, StoreError
@@ -27,7 +28,7 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "layered"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     """A store in which nothing is kept yet."""
     made: Store
@@ -36,6 +37,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     else:
         server: RedisServer = request.getfixturevalue("redis")
         made = RedisStore(RedisAddress(f"redis://127.0.0.1:{server.port}").connect(), prefix=f"{request.node.name}:")
+        made = LayeredStore(MemoryStore(), made) if request.param == "layered" else made
     yield made
     await made.close()
 

@@ -21,6 +21,7 @@ from voice_agent.keeper.ports import Leadership, Peers
 from voice_agent.keeper.routes import Routes
 from voice_agent.kubernetes import ApiServer
 from voice_agent.settings import KeeperSettings, Problem, SettingsError, StateStore, parse_keeper
+from voice_agent.state.layered import LayeredStore
 from voice_agent.state.memory import MemoryStore
 from voice_agent.state.redis import RedisAddress, RedisStore
 from voice_agent.state.store import Store
@@ -103,7 +104,9 @@ def _authenticator(settings: KeeperSettings, server: ApiServer | None) -> Authen
 
 
 def _store(settings: KeeperSettings) -> Store:
-    return RedisStore(_address(settings).connect()) if settings.state_store is StateStore.REDIS else MemoryStore()
+    if settings.state_store is not StateStore.REDIS:
+        return MemoryStore()
+    return LayeredStore(MemoryStore(), RedisStore(_address(settings).connect()))
 
 
 def _address(settings: KeeperSettings) -> RedisAddress:
