@@ -37,6 +37,7 @@ class LayeredStore:
         self._clock = clock
         self._away_until = 0.0
         self._away = False
+        self._claiming = asyncio.Lock()
 
     async def put(self, call: str, snapshot: Snapshot) -> bool:
         """See `Store.put`."""
@@ -58,10 +59,11 @@ class LayeredStore:
 
     async def claim(self, call: str, above: int = 0) -> int:
         """See `Store.claim`."""
-        mine = await self._own.get(call)
-        above = max(above, mine.epoch if mine else 0)
-        shared = await self._ask(lambda: self._shared.claim(call, above))
-        return await self._own.claim(call, above if shared is None else shared - 1)
+        async with self._claiming:  # else the own store might be ahead of what the shared one gives
+            mine = await self._own.get(call)
+            above = max(above, mine.epoch if mine else 0)
+            shared = await self._ask(lambda: self._shared.claim(call, above))
+            return await self._own.claim(call, above if shared is None else shared - 1)
 
     async def delete(self, call: str, epoch: int) -> bool:
         """See `Store.delete`."""
