@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from lab.callers import CallFleet, CallPlan
 from lab.livekit import LiveKit
+from lab.peer import dispatch, remove_agents
 from lab.worker import worker
 from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.snapshot import Snapshot, decode
@@ -132,6 +133,31 @@ async def test_a_dead_pods_call_goes_on_with_its_memory(
     # The turn that was under way when the pod died.
     assert report.lost_turns <= 1
     assert report.answered_twice <= 1
+    assert [(call.pod, call.epoch) for call in keeper.calls] == [("one", 1), ("two", 2)]
+
+
+async def test_an_agent_that_livekit_sends_by_itself_goes_on_with_the_memory(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
+) -> None:
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables, pod="two") as two:
+                await two.ready()
+                await fleet.more_answers(2)
+                one.send_to_group(signal.SIGKILL)
+                lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
+                await remove_agents(livekit, lost.room)
+                await dispatch(livekit, lost.room, lost.agent_name)
+                cart = await two.logged("cart taken up")
+                recovered = await two.logged("call recovered")
+                await fleet.more_answers(2)
+                [report] = await fleet.finish()
+    assert recovered["memory_kept"]
+    assert cart["message"].endswith("['welcome gift', 'apple']")
+    assert report.pods == ["one", "two"]
+    assert report.memory_kept, report.turns
     assert [(call.pod, call.epoch) for call in keeper.calls] == [("one", 1), ("two", 2)]
 
 

@@ -11,7 +11,7 @@ from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, dec
 from voice_agent.gemini import ModelCheckpoint
 from voice_agent.settings import Settings
 from voice_agent.state.seal import SealError
-from voice_agent.tether.client import fetch_snapshot
+from voice_agent.tether.ask import Keepers
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +25,42 @@ _CUT_OFF = (
 )
 
 
+class HeldError(Exception):
+    """Another agent has the call."""
+
+
+async def claim(call: CallIdentity, settings: Settings) -> int:
+    """The epoch of an agent that was dispatched as if to a new call, which may have had an agent before.
+
+    LiveKit Cloud dispatches again by itself when a worker dies, and any LiveKit may run one dispatch twice.
+
+    Returns:
+        1 for a new call, as far as anybody knows; else the next one, which the keepers have given to nobody else.
+
+    Raises:
+        HeldError: an agent has the call, as the keepers see it.
+    """
+    if settings.keeper_url is None:
+        return 1
+    keepers = Keepers(settings.keeper_url, credential_of(settings))
+    known = await keepers.epoch(call.key)
+    if known.epoch == 0:
+        return 1
+    if known.held:
+        raise HeldError
+    claimed = await keepers.claim(call.key, above=known.epoch)
+    if claimed.held:
+        raise HeldError
+    # With no answer the room is all that tells of two with the same epoch: one leaves.
+    return max(claimed.epoch, known.epoch + 1)
+
+
 async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | None:
     """The latest snapshot of the call; None if there is none of use, and the conversation begins anew."""
     if settings.keeper_url is None:
         reason = "KEEPER_URL is not set"
     else:
-        sealed = await fetch_snapshot(call.key, settings.keeper_url, credential_of(settings))
+        sealed = await Keepers(settings.keeper_url, credential_of(settings)).snapshot(call.key)
         if sealed is None:
             reason = "no keeper has one"
         else:

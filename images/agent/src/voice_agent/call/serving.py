@@ -92,14 +92,18 @@ async def talk(call: Call, agent: Agent) -> None:
     await call.session.start(agent, room=call.context.room, room_options=options)
 
 
+async def announce(call: Call) -> None:
+    """Say in the room that this agent has the call, and leave without a word as soon as another has it since."""
+    fence = Fence(call.context.room, call.identity.caller, call.identity.epoch, call.give_up_to)
+    await fence.start()
+
+
 async def answer_for(call: Call) -> None:
     """The call is ours: from now on the pod may ask for it to be handed over, and the keepers watch over it."""
     ready = prepared(call.context.proc)
     control = Control(call.context.job.id, lambda seconds: _hand_over(call, seconds))
     await control.start(ready.control)
     call.context.add_shutdown_callback(control.aclose)
-    fence = Fence(call.context.room, call.identity.caller, call.identity.epoch, call.give_up_to)
-    await fence.start()
     keeping = Keeping(call, ready.settings)
     await keeping.start()
     call.context.add_shutdown_callback(keeping.aclose)
