@@ -29,6 +29,7 @@ from voice_agent.tether.wire import Ending, Loss, Tethered
 
 SECRET = "of the fleet"  # noqa: S105 - protects nothing
 KEY = Fernet.generate_key().decode()
+RESTORED = 'voice_agent_restores_total{{kind="recovery",reason="{reason}",result="{result}"}}'
 AGENTS = str(Path(__file__).parent / "agents")
 
 
@@ -123,6 +124,7 @@ async def test_a_dead_pods_call_goes_on_with_its_memory(
                 cart = await two.logged("cart taken up")
                 recovered = await two.logged("call recovered")
                 await fleet.more_answers(2)
+                assert await two.metric(RESTORED.format(reason="", result="restored")) == 1
                 [report] = await fleet.finish()
     assert loss is Loss.CLOSED
     assert recovered["memory_kept"]
@@ -134,6 +136,24 @@ async def test_a_dead_pods_call_goes_on_with_its_memory(
     assert report.lost_turns <= 1
     assert report.answered_twice <= 1
     assert [(call.pod, call.epoch) for call in keeper.calls] == [("one", 1), ("two", 2)]
+
+
+async def test_a_snapshot_that_cannot_be_opened_makes_a_new_conversation_and_is_counted(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
+) -> None:
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables | {"STATE_KEYS": Fernet.generate_key().decode()}, pod="two") as two:
+                await two.ready()
+                one.send_to_group(signal.SIGKILL)
+                lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
+                await _recover(livekit, lost)
+                assert not (await two.logged("call recovered"))["memory_kept"]
+                await fleet.more_answers(1)
+                assert await two.metric(RESTORED.format(reason="unknown_key", result="fresh")) == 1
+                await fleet.finish()
 
 
 async def test_an_agent_that_livekit_sends_by_itself_goes_on_with_the_memory(

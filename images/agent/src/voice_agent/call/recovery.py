@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from enum import StrEnum
 
 from voice_agent.call.keeping import credential_of, seal_of
 from voice_agent.call.live import Call
-from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, decode
+from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, Unusable, decode
 from voice_agent.gemini import ModelCheckpoint
 from voice_agent.settings import Settings
 from voice_agent.state.seal import SealError
@@ -23,6 +24,19 @@ _CUT_OFF = (
     "The caller could not hear the end of your last answer. Tell the caller so in a few words, in the language that "
     "the two of you speak, and say that answer again, shortly."
 )
+
+
+class Fresh(StrEnum):
+    """Why a call whose agent is gone goes on as a new conversation."""
+
+    BROKEN = Unusable.BROKEN.value
+    NEWER = Unusable.NEWER.value
+    UNKNOWN_KEY = "unknown_key"
+    """The snapshot is sealed with none of the keys in STATE_KEYS."""
+    NONE_KEPT = "none_kept"
+    """No keeper has a snapshot of the call, or none answers."""
+    NO_KEEPER_URL = "no_keeper_url"
+    """KEEPER_URL is not set."""
 
 
 class HeldError(Exception):
@@ -55,22 +69,22 @@ async def claim(call: CallIdentity, settings: Settings) -> int:
     return max(claimed.epoch, known.epoch + 1)
 
 
-async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | None:
-    """The latest snapshot of the call; None if there is none of use, and the conversation begins anew."""
+async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | Fresh:
+    """The latest snapshot of the call, or why there is none of use, and the conversation begins anew."""
     if settings.keeper_url is None:
-        reason = "KEEPER_URL is not set"
-    else:
-        sealed = await Keepers(settings.keeper_url, credential_of(settings)).snapshot(call.key)
-        if sealed is None:
-            reason = "no keeper has one"
-        else:
-            try:
-                seal = seal_of(settings)
-                return decode(seal.open(call.key, sealed) if seal else sealed)
-            except (SealError, SnapshotError) as error:
-                reason = str(error)
-    logger.error("the call goes on as a new conversation, its snapshot cannot be used: %s", reason)
-    return None
+        return Fresh.NO_KEEPER_URL
+    sealed = await Keepers(settings.keeper_url, credential_of(settings)).snapshot(call.key)
+    if sealed is None:
+        return Fresh.NONE_KEPT
+    try:
+        seal = seal_of(settings)
+        return decode(seal.open(call.key, sealed) if seal else sealed)
+    except SealError as error:
+        logger.error("the snapshot cannot be opened: %s", error)  # noqa: TRY400 - the cause is told
+        return Fresh.UNKNOWN_KEY
+    except SnapshotError as error:
+        logger.error("the snapshot cannot be used: %s", error)  # noqa: TRY400 - the cause is told
+        return Fresh(error.reason.value)
 
 
 def heard_in_full(snapshot: Snapshot) -> ModelCheckpoint:

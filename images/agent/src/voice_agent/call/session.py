@@ -15,6 +15,7 @@ from opentelemetry.trace import Span
 
 from voice_agent.call import errand as errands
 from voice_agent.call import recovery
+from voice_agent.call.control import Restored
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import holder
 from voice_agent.call.handover.offer import API_ERRORS
@@ -144,7 +145,7 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         return
     # Not earlier: until now there was nothing to hand over.
     await announce(call)
-    await answer_for(call)
+    await answer_for(call, Restored(kind=Kind.HANDOVER))
     logger.info("call taken over", extra={"predecessor": errand.predecessor, "epoch": errand.epoch})
     tidying = asyncio.create_task(_tidy(call, errand, introduction.dispatch))
 
@@ -158,8 +159,10 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
     """Go on with a call whose agent is gone, as `identity`."""
     ready = prepared(context.proc)
     began = time.monotonic()
-    snapshot = await recovery.fetch(identity, ready.settings)
+    found = await recovery.fetch(identity, ready.settings)
+    snapshot, fresh = (None, found) if isinstance(found, recovery.Fresh) else (found, None)
     if snapshot is None:
+        logger.error("the call goes on as a new conversation: %s", fresh, extra={"reason": fresh})
         agent = ready.make_agent()
     else:
         context.job.metadata = snapshot.call.job_metadata
@@ -174,7 +177,7 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
         await call.restore(snapshot)
         await call.resume(recovery.heard_in_full(snapshot), cut=began)
         recovery.speak(call, snapshot, ready.settings.recovery_line)
-    await answer_for(call)
+    await answer_for(call, Restored(kind=Kind.RECOVERY, fresh=fresh))
     logger.info(
         "call recovered, its agent was gone", extra={"epoch": identity.epoch, "memory_kept": snapshot is not None}
     )
