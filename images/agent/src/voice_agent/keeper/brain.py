@@ -8,7 +8,7 @@ import logging
 from livekit import api
 from pydantic import JsonValue
 
-from voice_agent.keeper.fleet import Fleet, Known
+from voice_agent.keeper.fleet import Fleet, Known, Move
 from voice_agent.keeper.ports import Leadership, Peers, Pods
 from voice_agent.keeper.recovery import Recovery, Result
 from voice_agent.keeper.suspicion import Suspicion
@@ -52,6 +52,10 @@ class Brain:
     def calls(self) -> list[Known]:
         """Every call that is known, for the status page."""
         return self._fleet.calls
+
+    def past_moves(self) -> list[Move]:
+        """The last moves of calls that are over, for the status page."""
+        return self._fleet.past_moves
 
     def on_call(self, call: Tethered) -> None:
         """See `Watcher`."""
