@@ -53,13 +53,18 @@ async def dispatch(livekit: LiveKit, room: str, agent_name: str) -> None:
         await client.agent_dispatch.create_dispatch(api.CreateAgentDispatchRequest(agent_name=agent_name, room=room))
 
 
+async def agents(livekit: LiveKit, room: str) -> list[str]:
+    """Identities of the agents in the room."""
+    async with api.LiveKitAPI(livekit.url, livekit.key, livekit.secret) as client:
+        people = await client.room.list_participants(api.ListParticipantsRequest(room=room))
+    return [person.identity for person in people.participants if person.kind == models.ParticipantInfo.Kind.AGENT]
+
+
 async def remove_agents(livekit: LiveKit, room: str) -> None:
     """Remove the agents from the room: LiveKit itself takes some 20 s to notice that one is dead."""
     async with api.LiveKitAPI(livekit.url, livekit.key, livekit.secret) as client:
-        people = await client.room.list_participants(api.ListParticipantsRequest(room=room))
-        for person in people.participants:
-            if person.kind == models.ParticipantInfo.Kind.AGENT:
-                await client.room.remove_participant(api.RoomParticipantIdentity(room=room, identity=person.identity))
+        for identity in await agents(livekit, room):
+            await client.room.remove_participant(api.RoomParticipantIdentity(room=room, identity=identity))
 
 
 async def ask(room: rtc.Room, destination: str, method: str, nonce: str, seconds: float = 20) -> str:
