@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from lab.callers import CallFleet, CallPlan
 from lab.livekit import LiveKit
+from lab.peer import dispatch, remove_agents
 from lab.worker import worker
 from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.snapshot import Snapshot, decode
@@ -28,6 +29,7 @@ from voice_agent.tether.wire import Ending, Loss, Tethered
 
 SECRET = "of the fleet"  # noqa: S105 - protects nothing
 KEY = Fernet.generate_key().decode()
+RESTORED = 'voice_agent_restores_total{{kind="recovery",reason="{reason}",result="{result}"}}'
 AGENTS = str(Path(__file__).parent / "agents")
 
 
@@ -122,6 +124,7 @@ async def test_a_dead_pods_call_goes_on_with_its_memory(
                 cart = await two.logged("cart taken up")
                 recovered = await two.logged("call recovered")
                 await fleet.more_answers(2)
+                assert await two.metric(RESTORED.format(reason="", result="restored")) == 1
                 [report] = await fleet.finish()
     assert loss is Loss.CLOSED
     assert recovered["memory_kept"]
@@ -132,6 +135,49 @@ async def test_a_dead_pods_call_goes_on_with_its_memory(
     # The turn that was under way when the pod died.
     assert report.lost_turns <= 1
     assert report.answered_twice <= 1
+    assert [(call.pod, call.epoch) for call in keeper.calls] == [("one", 1), ("two", 2)]
+
+
+async def test_a_snapshot_that_cannot_be_opened_makes_a_new_conversation_and_is_counted(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
+) -> None:
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables | {"STATE_KEYS": Fernet.generate_key().decode()}, pod="two") as two:
+                await two.ready()
+                one.send_to_group(signal.SIGKILL)
+                lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
+                await _recover(livekit, lost)
+                assert not (await two.logged("call recovered"))["memory_kept"]
+                await fleet.more_answers(1)
+                assert await two.metric(RESTORED.format(reason="unknown_key", result="fresh")) == 1
+                await fleet.finish()
+
+
+async def test_an_agent_that_livekit_sends_by_itself_goes_on_with_the_memory(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
+) -> None:
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables, pod="two") as two:
+                await two.ready()
+                await fleet.more_answers(2)
+                one.send_to_group(signal.SIGKILL)
+                lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
+                await remove_agents(livekit, lost.room)
+                await dispatch(livekit, lost.room, lost.agent_name)
+                cart = await two.logged("cart taken up")
+                recovered = await two.logged("call recovered")
+                await fleet.more_answers(2)
+                [report] = await fleet.finish()
+    assert recovered["memory_kept"]
+    assert cart["message"].endswith("['welcome gift', 'apple']")
+    assert report.pods == ["one", "two"]
+    assert report.memory_kept, report.turns
     assert [(call.pod, call.epoch) for call in keeper.calls] == [("one", 1), ("two", 2)]
 
 

@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 from lab.callers import CallFleet, CallPlan, CallReport, assert_ok
 from lab.keeper import SECRET, Keeper, keeper
 from lab.livekit import LiveKit
-from lab.peer import dispatches
+from lab.peer import agents, dispatch, dispatches, remove_agents
 from lab.ports import free_port
 from lab.worker import environment, worker
 
@@ -66,6 +66,56 @@ async def test_calls_of_a_killed_pod_are_taken_up(
                 reports = await fleet.finish()
     for report in reports:
         taken_up(report, ["one", "two"])
+
+
+async def test_livekits_own_agent_and_the_keepers_are_not_two(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper
+) -> None:
+    room = f"{plan.room}-1"
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables | {"IDLE_PROCESSES": "2"}, pod="two") as two:
+                await two.ready()
+                await fleet.more_answers(1)
+                one.send_to_group(KILL)
+                await one.exit_code()
+                # One that may still meet the dead agent, and one that does not; the keepers send theirs meanwhile.
+                await dispatch(livekit, room, plan.agent_name)
+                await remove_agents(livekit, room)
+                await dispatch(livekit, room, plan.agent_name)
+                await two.logged("call recovered")
+                await two.logged("leaving without a word")
+                await fleet.more_answers(3)
+                assert len(await agents(livekit, room)) == 1
+                assert {call["pod"] for call in (await one_keeper.calls()).values()} == {"two"}
+                [report] = await fleet.finish()
+    taken_up(report, ["one", "two"])
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["keepers", "no-keepers"])
+async def test_a_second_dispatch_into_a_live_call_changes_nothing(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper, kept: bool
+) -> None:
+    if not kept:
+        del variables["KEEPER_URL"]
+    # The second agent comes to the other pod.
+    async with worker(variables | {"CALL_SLOTS": "1"}, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables, pod="two") as two:
+                await two.ready()
+                await dispatch(livekit, f"{plan.room}-1", plan.agent_name)
+                await two.logged("leaving without a word")
+                await fleet.more_answers(3)
+                if kept:
+                    [call] = (await one_keeper.calls()).values()
+                    assert (call["pod"], call["epoch"], call["lost"]) == ("one", 1, None)
+                [report] = await fleet.finish()
+    assert_ok([report])
+    assert report.pods == ["one"]
 
 
 async def test_a_call_waits_for_a_free_slot(variables: dict[str, str], plan: CallPlan, one_keeper: Keeper) -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from livekit import api, rtc
+from livekit.protocol import models
 
 from lab.livekit import LiveKit
 
@@ -44,6 +45,26 @@ async def dispatches(livekit: LiveKit, room: str) -> list[api.AgentDispatch]:
     """The room's dispatch records."""
     async with api.LiveKitAPI(livekit.url, livekit.key, livekit.secret) as client:
         return await client.agent_dispatch.list_dispatch(room)
+
+
+async def dispatch(livekit: LiveKit, room: str, agent_name: str) -> None:
+    """Send an agent to the room as LiveKit does by itself: with nothing to tell that the call had one before."""
+    async with api.LiveKitAPI(livekit.url, livekit.key, livekit.secret) as client:
+        await client.agent_dispatch.create_dispatch(api.CreateAgentDispatchRequest(agent_name=agent_name, room=room))
+
+
+async def agents(livekit: LiveKit, room: str) -> list[str]:
+    """Identities of the agents in the room."""
+    async with api.LiveKitAPI(livekit.url, livekit.key, livekit.secret) as client:
+        people = await client.room.list_participants(api.ListParticipantsRequest(room=room))
+    return [person.identity for person in people.participants if person.kind == models.ParticipantInfo.Kind.AGENT]
+
+
+async def remove_agents(livekit: LiveKit, room: str) -> None:
+    """Remove the agents from the room: LiveKit itself takes some 20 s to notice that one is dead."""
+    async with api.LiveKitAPI(livekit.url, livekit.key, livekit.secret) as client:
+        for identity in await agents(livekit, room):
+            await client.room.remove_participant(api.RoomParticipantIdentity(room=room, identity=identity))
 
 
 async def ask(room: rtc.Room, destination: str, method: str, nonce: str, seconds: float = 20) -> str:

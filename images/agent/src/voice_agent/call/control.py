@@ -9,6 +9,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from voice_agent.call.errand import Kind
+from voice_agent.call.recovery import Fresh
+
 logger = logging.getLogger(__name__)
 
 
@@ -50,6 +53,14 @@ class Tried(_Line):
     result: Result
 
 
+class Restored(_Line):
+    """What the job tells once it has a call that another agent began."""
+
+    kind: Kind
+    fresh: Fresh | None = None
+    """Why the conversation began anew; None if it goes on."""
+
+
 class Control:
     """One job's connection to its worker."""
 
@@ -69,6 +80,11 @@ class Control:
         self._writer.write(Hello(job=self._job).line())
         # A task that nobody refers to may be collected, silently.
         self._keep(self._listen(reader))
+
+    def tell(self, restored: Restored) -> None:
+        """Have it counted by the worker, if that is connected."""
+        if self._writer is not None:
+            self._writer.write(restored.line())
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from enum import StrEnum
 
 from voice_agent.call.keeping import credential_of, seal_of
 from voice_agent.call.live import Call
-from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, decode
+from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, Unusable, decode
 from voice_agent.gemini import ModelCheckpoint
 from voice_agent.settings import Settings
 from voice_agent.state.seal import SealError
-from voice_agent.tether.client import fetch_snapshot
+from voice_agent.tether.ask import Keepers
 
 logger = logging.getLogger(__name__)
 
@@ -25,22 +26,65 @@ _CUT_OFF = (
 )
 
 
-async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | None:
-    """The latest snapshot of the call; None if there is none of use, and the conversation begins anew."""
+class Fresh(StrEnum):
+    """Why a call whose agent is gone goes on as a new conversation."""
+
+    BROKEN = Unusable.BROKEN.value
+    NEWER = Unusable.NEWER.value
+    UNKNOWN_KEY = "unknown_key"
+    """The snapshot is sealed with none of the keys in STATE_KEYS."""
+    NONE_KEPT = "none_kept"
+    """No keeper has a snapshot of the call, or none answers."""
+    NO_KEEPER_URL = "no_keeper_url"
+    """KEEPER_URL is not set."""
+
+
+class HeldError(Exception):
+    """Another agent has the call."""
+
+
+async def claim(call: CallIdentity, settings: Settings) -> int:
+    """The epoch of an agent that was dispatched as if to a new call, which may have had an agent before.
+
+    LiveKit Cloud dispatches again by itself when a worker dies, and any LiveKit may run one dispatch twice.
+
+    Returns:
+        1 for a new call, as far as anybody knows; else the next one, which the keepers have given to nobody else.
+
+    Raises:
+        HeldError: an agent has the call, as the keepers see it.
+    """
     if settings.keeper_url is None:
-        reason = "KEEPER_URL is not set"
-    else:
-        sealed = await fetch_snapshot(call.key, settings.keeper_url, credential_of(settings))
-        if sealed is None:
-            reason = "no keeper has one"
-        else:
-            try:
-                seal = seal_of(settings)
-                return decode(seal.open(call.key, sealed) if seal else sealed)
-            except (SealError, SnapshotError) as error:
-                reason = str(error)
-    logger.error("the call goes on as a new conversation, its snapshot cannot be used: %s", reason)
-    return None
+        return 1
+    keepers = Keepers(settings.keeper_url, credential_of(settings))
+    known = await keepers.epoch(call.key)
+    if known.epoch == 0:
+        return 1
+    if known.held:
+        raise HeldError
+    claimed = await keepers.claim(call.key, above=known.epoch)
+    if claimed.held:
+        raise HeldError
+    # With no answer the room is all that tells of two with the same epoch: one leaves.
+    return max(claimed.epoch, known.epoch + 1)
+
+
+async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | Fresh:
+    """The latest snapshot of the call, or why there is none of use, and the conversation begins anew."""
+    if settings.keeper_url is None:
+        return Fresh.NO_KEEPER_URL
+    sealed = await Keepers(settings.keeper_url, credential_of(settings)).snapshot(call.key)
+    if sealed is None:
+        return Fresh.NONE_KEPT
+    try:
+        seal = seal_of(settings)
+        return decode(seal.open(call.key, sealed) if seal else sealed)
+    except SealError as error:
+        logger.error("the snapshot cannot be opened: %s", error)  # noqa: TRY400 - the cause is told
+        return Fresh.UNKNOWN_KEY
+    except SnapshotError as error:
+        logger.error("the snapshot cannot be used: %s", error)  # noqa: TRY400 - the cause is told
+        return Fresh(error.reason.value)
 
 
 def heard_in_full(snapshot: Snapshot) -> ModelCheckpoint:

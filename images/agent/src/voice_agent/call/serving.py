@@ -12,7 +12,7 @@ from livekit.agents.voice.room_io import RoomOptions
 from opentelemetry.trace import Span
 
 from voice_agent import agents, gemini
-from voice_agent.call.control import Control, Result
+from voice_agent.call.control import Control, Restored, Result
 from voice_agent.call.fence import Fence
 from voice_agent.call.handover.offer import Offer
 from voice_agent.call.keeping import Keeping
@@ -92,14 +92,25 @@ async def talk(call: Call, agent: Agent) -> None:
     await call.session.start(agent, room=call.context.room, room_options=options)
 
 
-async def answer_for(call: Call) -> None:
-    """The call is ours: from now on the pod may ask for it to be handed over, and the keepers watch over it."""
+async def announce(call: Call) -> None:
+    """Say in the room that this agent has the call, and leave without a word as soon as another has it since."""
+    fence = Fence(call.context.room, call.identity.caller, call.identity.epoch, call.give_up_to)
+    await fence.start()
+
+
+async def answer_for(call: Call, restored: Restored | None = None) -> None:
+    """The call is ours: from now on the pod may ask for it to be handed over, and the keepers watch over it.
+
+    Args:
+        call: with its agent, which talks.
+        restored: how it came here, if another agent began it.
+    """
     ready = prepared(call.context.proc)
     control = Control(call.context.job.id, lambda seconds: _hand_over(call, seconds))
     await control.start(ready.control)
+    if restored is not None:
+        control.tell(restored)
     call.context.add_shutdown_callback(control.aclose)
-    fence = Fence(call.context.room, call.identity.caller, call.identity.epoch, call.give_up_to)
-    await fence.start()
     keeping = Keeping(call, ready.settings)
     await keeping.start()
     call.context.add_shutdown_callback(keeping.aclose)

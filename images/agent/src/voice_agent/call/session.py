@@ -8,13 +8,14 @@ import time
 from datetime import UTC, datetime
 
 from livekit import rtc
-from livekit.agents import JobContext
+from livekit.agents import Agent, JobContext
 from livekit.agents.utils.aio import cancel_and_wait
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
 from voice_agent.call import errand as errands
 from voice_agent.call import recovery
+from voice_agent.call.control import Restored
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import holder
 from voice_agent.call.handover.offer import API_ERRORS
@@ -22,10 +23,11 @@ from voice_agent.call.handover.take import TakeError, Taking
 from voice_agent.call.handover.wire import departure
 from voice_agent.call.live import Call, enter_silently
 from voice_agent.call.process import prepared
-from voice_agent.call.serving import agent_at, agent_session, answer_for, describe, talk
+from voice_agent.call.serving import agent_at, agent_session, announce, answer_for, describe, talk
 from voice_agent.call.snapshot import CallIdentity
 from voice_agent.gemini import ResumableSession
 from voice_agent.telemetry.traces import tracer
+from voice_agent.tether.wire import Ending
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +53,36 @@ async def answer(context: JobContext) -> None:
             await _begin(context, span)
         elif (caller := context.room.remote_participants.get(errand.caller)) is None:
             context.shutdown(reason="the caller has left")
-        elif (other := holder(context.room, errand.caller)) is not None and other[0] >= errand.epoch:
-            logger.warning("another agent has the call; leaving without a word", extra={"new_epoch": other[0]})
-            context.shutdown(reason="superseded")
+        elif _is_held(context, errand.caller, errand.epoch):
+            return
         elif errand.kind is Kind.RECOVERY:
-            await _recover(context, caller, errand, span)
+            await _restore(context, caller, _identity(context, caller, errand.epoch), span)
         else:
             await _take_over(context, caller, errand, span)
+
+
+def _identity(context: JobContext, caller: rtc.RemoteParticipant, epoch: int, metadata: str = "") -> CallIdentity:
+    return CallIdentity(
+        room=context.room.name,
+        room_sid=context.job.room.sid,
+        caller=caller.identity,
+        epoch=epoch,
+        job_metadata=metadata,
+    )
+
+
+def _is_held(context: JobContext, caller: str, epoch: int) -> bool:
+    """Whether another agent in the room has the call, with `epoch` or a higher one; then this one leaves."""
+    other = holder(context.room, caller)
+    if other is None or other[0] < epoch:
+        return False
+    _leave(context, other[0])
+    return True
+
+
+def _leave(context: JobContext, epoch: int | None = None) -> None:
+    logger.warning("another agent has the call; leaving without a word", extra={"new_epoch": epoch})
+    context.shutdown(reason="superseded")
 
 
 async def _begin(context: JobContext, span: Span) -> None:
@@ -66,19 +91,33 @@ async def _begin(context: JobContext, span: Span) -> None:
     except RuntimeError:
         logger.info("the room closed before a caller came")
         return
-    identity = CallIdentity(
-        room=context.room.name,
-        room_sid=context.job.room.sid,
-        caller=caller.identity,
-        job_metadata=context.job.metadata,
-    )
-    describe(context, span, caller, identity)
     ready = prepared(context.proc)
+    identity = _identity(context, caller, 1, context.job.metadata)
+    if _is_held(context, caller.identity, identity.epoch):
+        return
+    try:
+        epoch = await recovery.claim(identity, ready.settings)
+    except recovery.HeldError:
+        _leave(context)
+        return
+    if _is_held(context, caller.identity, epoch):
+        return
+    if epoch > 1:
+        await _restore(context, caller, identity.model_copy(update={"epoch": epoch}), span)
+        return
+    describe(context, span, caller, identity)
     agent = ready.make_agent()
     call = Call(context, identity, agent_session(agent, ready), datetime.now(UTC))
-    await talk(call, agent)
-    await answer_for(call)
-    logger.info("call answered")
+    if await _starts(call, agent):
+        await answer_for(call)
+        logger.info("call answered")
+
+
+async def _starts(call: Call, agent: Agent) -> bool:
+    """Start the agent in the room, and tell so there; False if another has the call, and this one leaves."""
+    # Two that were sent at the same moment see each other while they start, before either speaks.
+    await asyncio.gather(announce(call), talk(call, agent))
+    return call.ending is not Ending.SUPERSEDED
 
 
 async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand: Errand, span: Span) -> None:
@@ -105,7 +144,8 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         context.shutdown(reason="call not taken over")
         return
     # Not earlier: until now there was nothing to hand over.
-    await answer_for(call)
+    await announce(call)
+    await answer_for(call, Restored(kind=Kind.HANDOVER))
     logger.info("call taken over", extra={"predecessor": errand.predecessor, "epoch": errand.epoch})
     tidying = asyncio.create_task(_tidy(call, errand, introduction.dispatch))
 
@@ -115,30 +155,31 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
     context.add_shutdown_callback(stop_tidying)
 
 
-async def _recover(context: JobContext, caller: rtc.RemoteParticipant, errand: Errand, span: Span) -> None:
+async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity: CallIdentity, span: Span) -> None:
+    """Go on with a call whose agent is gone, as `identity`."""
     ready = prepared(context.proc)
     began = time.monotonic()
-    identity = CallIdentity(
-        room=context.room.name, room_sid=context.job.room.sid, caller=caller.identity, epoch=errand.epoch
-    )
-    snapshot = await recovery.fetch(identity, ready.settings)
+    found = await recovery.fetch(identity, ready.settings)
+    snapshot, fresh = (None, found) if isinstance(found, recovery.Fresh) else (found, None)
     if snapshot is None:
+        logger.error("the call goes on as a new conversation: %s", fresh, extra={"reason": fresh})
         agent = ready.make_agent()
     else:
         context.job.metadata = snapshot.call.job_metadata
-        identity = snapshot.call.model_copy(update={"epoch": errand.epoch})
+        identity = snapshot.call.model_copy(update={"epoch": identity.epoch})
         agent = agent_at(snapshot.agent.path, ready)
         enter_silently(agent)
     describe(context, span, caller, identity)
     call = Call(context, identity, agent_session(agent, ready, held=snapshot is not None), datetime.now(UTC))
-    await talk(call, agent)
+    if not await _starts(call, agent):
+        return
     if snapshot is not None:
         await call.restore(snapshot)
         await call.resume(recovery.heard_in_full(snapshot), cut=began)
         recovery.speak(call, snapshot, ready.settings.recovery_line)
-    await answer_for(call)
+    await answer_for(call, Restored(kind=Kind.RECOVERY, fresh=fresh))
     logger.info(
-        "call recovered, its agent was gone", extra={"epoch": errand.epoch, "memory_kept": snapshot is not None}
+        "call recovered, its agent was gone", extra={"epoch": identity.epoch, "memory_kept": snapshot is not None}
     )
 
 

@@ -8,7 +8,7 @@ import logging
 from livekit import api
 from pydantic import JsonValue
 
-from voice_agent.keeper.fleet import Fleet, Known
+from voice_agent.keeper.fleet import Fleet, Known, Move
 from voice_agent.keeper.ports import Leadership, Peers, Pods
 from voice_agent.keeper.recovery import Recovery, Result
 from voice_agent.keeper.suspicion import Suspicion
@@ -40,7 +40,7 @@ class Brain:
         self._fleet = Fleet()
         self._leadership = leadership
         self._suspicion = Suspicion(self._fleet, client, pods, peers)
-        self._recovery = Recovery(client, store, self._supersede, self._epoch_of, leadership)
+        self._recovery = Recovery(client, store, self._supersede, self._agent_of, leadership)
         self._server: TetherServer | None = None
         self._missed = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -52,6 +52,10 @@ class Brain:
     def calls(self) -> list[Known]:
         """Every call that is known, for the status page."""
         return self._fleet.calls
+
+    def past_moves(self) -> list[Move]:
+        """The last moves of calls that are over, for the status page."""
+        return self._fleet.past_moves
 
     def on_call(self, call: Tethered) -> None:
         """See `Watcher`."""
@@ -111,9 +115,9 @@ class Brain:
         finally:
             del self._running[call.call]
 
-    def _epoch_of(self, call: str) -> int | None:
+    def _agent_of(self, call: str) -> Tethered | None:
         known = self._fleet.get(call)
-        return known.call.epoch if known and not known.loss else None
+        return known.call if known and not known.loss else None
 
     async def _supersede(self, call: str, epoch: int) -> None:
         if self._server is not None:

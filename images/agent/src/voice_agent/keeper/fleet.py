@@ -1,8 +1,9 @@
-"""The calls that this keeper knows: who serves them, and which are out of sight."""
+"""The calls that this keeper knows: who serves them, how they came there, and which are out of sight."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,31 @@ from voice_agent.tether.wire import Ending, Loss, Tethered
 
 # Nobody took it up in this time, and its caller has long hung up.
 _FORGET_SECONDS = 300.0
+_MOVES_OF_PAST_CALLS = 20
+
+HANDOVER = "handover"
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Move:
+    """How a call came from one agent to the next.
+
+    Attributes:
+        room: of the call.
+        source: the pod that had it.
+        target: the pod that has it since.
+        why: `HANDOVER`, how its agent was lost, or `OTHER` where nobody has told.
+        at: when the next agent was tethered, on the fleet's clock.
+        seconds: from the loss, or the goodbye, to that; 0 if the next one was there before.
+    """
+
+    room: str
+    source: str
+    target: str
+    why: str
+    at: float
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -23,12 +49,14 @@ class Known:
         state: what it said it does; for people.
         loss: how it went out of sight; None while it is seen.
         lost_at: when, on the clock.
+        move: the last; None for the call's first agent, and if another keeper has seen it.
     """
 
     call: Tethered
     state: dict[str, JsonValue] = field(default_factory=dict)
     loss: Loss | None = None
     lost_at: float = 0.0
+    move: Move | None = None
 
 
 class Fleet:
@@ -37,11 +65,19 @@ class Fleet:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._known: dict[str, Known] = {}
+        self._leaving: dict[str, tuple[Tethered, str, float]] = {}
+        """Agents that said goodbye before their successors were seen: why, and when."""
+        self._past_moves: deque[Move] = deque(maxlen=_MOVES_OF_PAST_CALLS)
 
     @property
     def calls(self) -> list[Known]:
         """All that are known, those out of sight included."""
         return list(self._known.values())
+
+    @property
+    def past_moves(self) -> list[Move]:
+        """The last of calls that are over, the latest first."""
+        return list(reversed(self._past_moves))
 
     @property
     def lost(self) -> list[Known]:
@@ -57,7 +93,7 @@ class Fleet:
         """`call` is tethered."""
         known = self._known.get(call.call)
         if known is None or call.epoch >= known.call.epoch:
-            self._known[call.call] = Known(call, known.state if known else {})
+            self._known[call.call] = Known(call, known.state if known else {}, move=self._move(known, call))
 
     def said(self, call: Tethered, state: dict[str, JsonValue]) -> None:
         """`call` tells what it does."""
@@ -70,21 +106,44 @@ class Fleet:
         known = self._known.get(call.call)
         if known is None or call.epoch >= known.call.epoch:
             at = known.lost_at if known and known.call == call and known.loss else self._clock()
-            self._known[call.call] = Known(call, known.state if known else {}, loss, at)
+            self._known[call.call] = Known(call, known.state if known else {}, loss, at, known.move if known else None)
 
     def ended(self, call: Tethered, ending: Ending) -> None:
         """The agent of `call` has said goodbye."""
         known = self._known.get(call.call)
-        over = ending in {Ending.CALLER_LEFT, Ending.FINISHED}
-        # Of a call that moved, the successor may not be tethered here yet; it will be.
-        if known and (call.epoch == known.call.epoch or (over and call.epoch > known.call.epoch)):
+        if ending in {Ending.CALLER_LEFT, Ending.FINISHED}:
+            if known and call.epoch >= known.call.epoch:
+                self.drop([call.call])
+            return
+        why = HANDOVER if ending is Ending.HANDED_OVER else OTHER
+        if known and call.epoch < known.call.epoch:
+            if known.move and (known.move.source, known.move.why) == (call.pod, OTHER):
+                self._known[call.call] = replace(known, move=replace(known.move, why=why))
+        elif known and call.epoch == known.call.epoch:
+            # The successor may not be tethered here yet; it will be.
             del self._known[call.call]
+            self._leaving[call.call] = call, why, self._clock()
 
     def drop(self, calls: Iterable[str]) -> None:
-        """Forget calls: their callers are gone, or nobody takes them up."""
+        """Forget calls: they are over, or nobody takes them up."""
         for call in calls:
-            self._known.pop(call, None)
+            known = self._known.pop(call, None)
+            if known and known.move:
+                self._past_moves.append(known.move)
+
+    def _move(self, known: Known | None, call: Tethered) -> Move | None:
+        left, why, since = self._leaving.pop(call.call, (None, OTHER, 0.0))
+        now = self._clock()
+        if known and known.call.epoch == call.epoch:
+            return known.move
+        if known and known.loss:
+            return Move(call.room, known.call.pod, call.pod, str(known.loss), now, now - known.lost_at)
+        if known:
+            # Of a handover the successor is seen first, and the agent before says why it leaves.
+            return Move(call.room, known.call.pod, call.pod, OTHER, now)
+        return Move(call.room, left.pod, call.pod, why, now, now - since) if left and left.epoch < call.epoch else None
 
     def _forget(self) -> None:
         oldest = self._clock() - _FORGET_SECONDS
         self.drop([name for name, known in self._known.items() if known.loss and known.lost_at < oldest])
+        self._leaving = {name: left for name, left in self._leaving.items() if left[2] >= oldest}

@@ -53,6 +53,11 @@ class FleetPods:
         pods = await self.all()
         return None if pods is None else frozenset(pod.name for pod in pods if pod.ready)
 
+    @property
+    def last_seen(self) -> list[Pod]:
+        """What was answered last, without asking: workers have it asked once a second."""
+        return self._pods
+
     async def all(self) -> list[Pod] | None:
         """Every pod of the fleet that was not told to go; None if nobody can be asked."""
         if time.monotonic() - self._read_at >= _FRESH_SECONDS:

@@ -55,7 +55,7 @@ class Recovery:
         client: LiveKit's API.
         store: where epochs are claimed.
         supersede: tells agents of a call below an epoch to leave, by their tethers.
-        epoch_of: the epoch of the call's agent that is tethered now; None if none is.
+        agent_of: the call's agent that is tethered now; None if none is.
         leadership: looked at before every try.
     """
 
@@ -64,13 +64,13 @@ class Recovery:
         client: api.LiveKitAPI,
         store: Store,
         supersede: Callable[[str, int], Awaitable[None]],
-        epoch_of: Callable[[str], int | None],
+        agent_of: Callable[[str], Tethered | None],
         leadership: Leadership,
     ) -> None:
         self._client = client
         self._store = store
         self._supersede = supersede
-        self._epoch_of = epoch_of
+        self._agent_of = agent_of
         self._leadership = leadership
 
     async def run(self, call: Tethered) -> Result:
@@ -85,14 +85,14 @@ class Recovery:
                             return Result.CALLER_LEFT
                         epoch = await self._store.claim(call.call, above=epoch)
                         await self._fence(call, epoch)
-                        await self._send_agent(call, epoch)
+                        sent = await self._send_agent(call, epoch)
                     except (_NoAgentError, StoreError, *API_ERRORS) as error:
                         logger.warning("call %s has no agent yet: %s", call.call, str(error) or type(error).__name__)
                     except Exception:
                         logger.exception("call %s has no agent yet", call.call)
                     else:
                         logger.info("call %s recovered", call.call, extra={"epoch": epoch, "lost_pod": call.pod})
-                        await self._delete_dispatch(call.dispatch_id, call.room)
+                        await self._tidy(call, sent)
                         return Result.RECOVERED
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -123,7 +123,7 @@ class Recovery:
             if error.code != api.TwirpErrorCode.NOT_FOUND:
                 raise
 
-    async def _send_agent(self, call: Tethered, epoch: int) -> None:
+    async def _send_agent(self, call: Tethered, epoch: int) -> str:
         errand = Errand(kind=Kind.RECOVERY, caller=call.caller, epoch=epoch)
         request = api.CreateAgentDispatchRequest(agent_name=call.agent_name, room=call.room, metadata=write(errand))
         # Such as the successor of a handover that was under way; it finds out, and leaves.
@@ -138,6 +138,7 @@ class Recovery:
             # At the end of our patience, and of the keeper, too: it would bring an agent too many.
             await asyncio.shield(self._delete_dispatch(dispatch.id, call.room))
             raise
+        return dispatch.id
 
     async def _within(self, seconds: float, event: Awaitable[None], failure: str) -> None:
         try:
@@ -158,8 +159,15 @@ class Recovery:
         return frozenset(p.identity for p in people.participants if p.kind == models.ParticipantInfo.Kind.AGENT)
 
     async def _tethered(self, call: Tethered, epoch: int) -> None:
-        while (self._epoch_of(call.call) or 0) < epoch:  # noqa: ASYNC110 - seldom, and for a moment
+        # A higher one is that of an agent that LiveKit has sent by itself.
+        while (agent := self._agent_of(call.call)) is None or agent.epoch < epoch:  # noqa: ASYNC110 - for a moment
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def _tidy(self, call: Tethered, sent: str) -> None:
+        """Delete the dispatches of the agents that do not have the call; LiveKit may have run the first one again."""
+        agent = self._agent_of(call.call)
+        for dispatch in {call.dispatch_id, sent} - {agent.dispatch_id if agent else sent}:
+            await self._delete_dispatch(dispatch, call.room)
 
     async def _delete_dispatch(self, dispatch: str, room: str) -> None:
         """Else it would bring an agent too many if the room were made anew."""

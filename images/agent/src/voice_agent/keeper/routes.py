@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
+from pydantic import JsonValue
 
 from voice_agent.keeper.brain import Brain
+from voice_agent.keeper.fleet import Move
 from voice_agent.keeper.peers import SEEN_PATH, Seen
 from voice_agent.keeper.pods import FleetPods, outdated
 from voice_agent.keeper.ports import Leadership
@@ -18,6 +21,17 @@ CALLS_PATH = "/v1/calls"
 POD_PATH = "/v1/pods/{pod}"
 # A call looks for new keepers every 3 s, and needs some time to reach one.
 SETTLED_AFTER_SECONDS = 10.0
+
+
+def _told(move: Move) -> dict[str, JsonValue]:
+    return {
+        "at": (datetime.now(UTC) - timedelta(seconds=time.monotonic() - move.at)).isoformat(),
+        "room": move.room,
+        "from": move.source,
+        "to": move.target,
+        "why": move.why,
+        "seconds": round(move.seconds, 3),
+    }
 
 
 class Routes:
@@ -77,11 +91,21 @@ class Routes:
                 "node": known.call.node,
                 "epoch": known.call.epoch,
                 "lost": known.loss,
+                "move": _told(known.move) if known.move else None,
                 **known.state,
             }
             for known in self._brain.calls()
         ]
-        return web.json_response({"leading": self._leadership.leading, "calls": calls})
+        taken = Counter(str(call["pod"]) for call in calls)
+        pods = taken.keys() | {pod.name for pod in self._pods.last_seen if pod.ready} if self._pods else taken.keys()
+        return web.json_response(
+            {
+                "leading": self._leadership.leading,
+                "calls": calls,
+                "pods": [{"pod": pod, "calls": taken[pod], "slots": self._slots} for pod in sorted(pods)],
+                "past_moves": [_told(move) for move in self._brain.past_moves()],
+            }
+        )
 
     async def _pod(self, request: web.Request) -> web.Response:
         """Whether a pod shall leave new calls to newer ones."""

@@ -28,6 +28,12 @@ HANDOVERS = Counter(
     "Handovers that were tried; result: taken, failed (the call went on here), given_up (at the deadline)",
     ["result"],
 )
+RESTORES = Counter(
+    "voice_agent_restores",
+    "Calls that another agent began; kind: handover, recovery; result: restored, fresh (the conversation began anew); "
+    "reason, of a fresh one: broken or newer (snapshot), unknown_key, none_kept, no_keeper_url",
+    ["kind", "result", "reason"],
+)
 GEMINI_RECONNECTS = Counter(
     "voice_agent_gemini_reconnects",
     "Connections to Gemini that replaced one in a call; reason: goaway, stall, options, dropped, unreachable, "

@@ -264,32 +264,3 @@ class Tether:
         if not self._superseded and epoch > self._call.epoch:
             self._superseded = True
             self._callers_loop.call_soon_threadsafe(self._on_superseded, epoch)
-
-
-async def fetch_snapshot(
-    call: str, url: str, credential: Credential, resolver: Resolver = addresses_of
-) -> bytes | None:
-    """The latest sealed snapshot of `call` that any keeper has, or None.
-
-    Args:
-        call: as `Tethered.call` names it.
-        url: as for `Tether`.
-        credential: as for `Tether`.
-        resolver: as for `Tether`.
-    """
-    urls = [each.strip() for each in url.split(",") if each.strip()]
-    keepers = frozenset[str]().union(*[await resolver(each) for each in urls])
-    timeout = aiohttp.ClientTimeout(total=_CONNECT_SECONDS)
-    headers = {"Authorization": f"Bearer {credential()}"}
-    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
-
-        async def ask(keeper: str) -> Snapshot | None:
-            try:
-                async with session.get(f"{keeper}{wire.SNAPSHOT_PATH}", params={"call": call}) as answer:
-                    return wire.unpack_snapshot(await answer.read()) if answer.status == 200 else None
-            except (aiohttp.ClientError, OSError, TimeoutError, WireError) as error:
-                logger.warning("no snapshot from keeper %s: %s: %s", keeper, type(error).__name__, error)
-                return None
-
-        answers = [answer for answer in await asyncio.gather(*map(ask, keepers)) if answer is not None]
-    return max(answers, key=lambda snapshot: snapshot.stamp).sealed if answers else None

@@ -13,7 +13,7 @@ from typing import Protocol
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from pydantic import JsonValue
 
-from voice_agent.state.store import Snapshot, Store, StoreError
+from voice_agent.state.store import MAX_EPOCH, Snapshot, Store, StoreError
 from voice_agent.tether import wire
 from voice_agent.tether.auth import Authenticator, DeniedError, Identity, UndecidedError
 from voice_agent.tether.wire import Ending, Loss, Tethered, WireError
@@ -44,6 +44,10 @@ class Watcher(Protocol):
 
     def on_goodbye(self, call: Tethered, ending: Ending) -> None:
         """The process of `call` needs no tether any more; no loss follows."""
+
+
+def _told(epoch: wire.Epoch) -> web.Response:
+    return web.json_response(text=epoch.model_dump_json(), headers={"Cache-Control": "no-store"})
 
 
 @dataclass(eq=False)
@@ -84,7 +88,14 @@ class TetherServer:
     def application(self) -> web.Application:
         """The routes, with the watch over silence that runs as long as they are served."""
         app = web.Application()
-        app.add_routes([web.get(wire.TETHER_PATH, self._tether), web.get(wire.SNAPSHOT_PATH, self._snapshot)])
+        app.add_routes(
+            [
+                web.get(wire.TETHER_PATH, self._tether),
+                web.get(wire.SNAPSHOT_PATH, self._snapshot),
+                web.get(wire.EPOCH_PATH, self._epoch),
+                web.post(wire.EPOCH_PATH, self._claim),
+            ]
+        )
         app.cleanup_ctx.append(self._watching)
         app.on_shutdown.append(self._close_all)
         return app
@@ -131,6 +142,36 @@ class TetherServer:
         if kept is None or kept.snapshot is None:
             raise web.HTTPNotFound(text="no snapshot\n")
         return web.Response(body=wire.pack_snapshot(kept.snapshot), headers={"Cache-Control": "no-store"})
+
+    async def _epoch(self, request: web.Request) -> web.Response:
+        """What is known of a call, for an agent that was sent to it without a word about another."""
+        await self.admit(request)
+        call = request.query.get("call", "")
+        if held := self._held(call):
+            return _told(wire.Epoch(epoch=held, held=True))
+        try:
+            kept = await self._store.get(call)
+        except StoreError as error:
+            raise web.HTTPServiceUnavailable(text=f"{error}\n") from error
+        return _told(wire.Epoch(epoch=kept.epoch if kept else 0, held=False))
+
+    async def _claim(self, request: web.Request) -> web.Response:
+        """The next epoch of a call, unless an agent has it."""
+        await self.admit(request)
+        call, above = request.query.get("call", ""), request.query.get("above", "")
+        if not call or not above.isdecimal() or int(above) >= MAX_EPOCH - 1:
+            raise web.HTTPBadRequest(text=f"call={call!r}&above={above!r}: set call, and above to an epoch\n")
+        if held := self._held(call):
+            return _told(wire.Epoch(epoch=held, held=True))
+        try:
+            return _told(wire.Epoch(epoch=await self._store.claim(call, int(above)), held=False))
+        except StoreError as error:
+            raise web.HTTPServiceUnavailable(text=f"{error}\n") from error
+
+    def _held(self, call: str) -> int:
+        """The epoch of the agent that is tethered and has `call`; 0 if none is."""
+        epochs = [t.call.epoch for t in self._tethers if t.call.call == call and not t.silent and not t.superseded]
+        return max(epochs, default=0)
 
     async def _tether(self, request: web.Request) -> web.WebSocketResponse:
         identity = await self.admit(request)

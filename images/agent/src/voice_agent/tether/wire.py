@@ -19,6 +19,7 @@ from voice_agent.state.store import MAX_EPOCH, Snapshot, Stamp
 # A change that an older keeper cannot ignore gets a path of its own.
 TETHER_PATH = "/v1/tether"
 SNAPSHOT_PATH = "/v1/snapshot"
+EPOCH_PATH = "/v1/epoch"
 
 # A sealed snapshot is base64: a third more than the bytes that `call.snapshot` may write.
 MAX_MESSAGE_BYTES = 24 * 1024 * 1024
@@ -122,6 +123,15 @@ class Superseded(_Message):
     type: Literal["superseded"] = "superseded"
     epoch: Annotated[int, Field(ge=1)]
     """The call's epoch now."""
+
+
+class Epoch(_Message):
+    """A keeper's answer to who asks for a call's epoch, or claims the next one."""
+
+    epoch: Annotated[int, Field(ge=0, lt=MAX_EPOCH)]
+    """The highest that is known, or the one that was claimed; 0 for a call that is not known."""
+    held: bool
+    """Whether an agent that is tethered has the call; then nothing was claimed."""
 
 
 Message = Hello | State | Goodbye | Superseded

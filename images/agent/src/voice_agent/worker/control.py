@@ -9,12 +9,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from pydantic import ValidationError
+from prometheus_client import Counter
+from pydantic import TypeAdapter, ValidationError
 
-from voice_agent.call.control import HandOver, Hello, Result, Tried
+from voice_agent.call.control import HandOver, Hello, Restored, Result, Tried
+from voice_agent.call.errand import Kind
+from voice_agent.call.recovery import Fresh
 from voice_agent.telemetry import metrics
 
 logger = logging.getLogger(__name__)
+
+_TOLD: TypeAdapter[Tried | Restored] = TypeAdapter(Tried | Restored)
+
+
+def _restores(told: Restored) -> Counter:
+    return metrics.RESTORES.labels(told.kind, "fresh" if told.fresh else "restored", told.fresh or "")
 
 
 class Jobs:
@@ -26,6 +35,9 @@ class Jobs:
         self.moved: set[str] = set()
         """IDs of the jobs whose calls other pods have taken."""
         self._jobs: dict[str, asyncio.StreamWriter] = {}
+        # Prometheus sees no increase in a series that begins with 1.
+        for told in [Restored(kind=kind) for kind in Kind] + [Restored(kind=Kind.RECOVERY, fresh=why) for why in Fresh]:
+            _restores(told)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -51,12 +63,17 @@ class Jobs:
             job = Hello.model_validate_json(await reader.readline()).job
             self._jobs[job] = writer
             while line := await reader.readline():
-                result = Tried.model_validate_json(line).result
-                metrics.HANDOVERS.labels(result).inc()
-                if result is Result.TAKEN:
-                    self.moved.add(job)
+                self._take(job, _TOLD.validate_json(line))
         except (ValidationError, ConnectionError):
             logger.warning("a job's control connection failed", extra={"job_id": job}, exc_info=True)
         finally:
             self._jobs.pop(job, None)
             writer.close()
+
+    def _take(self, job: str, told: Tried | Restored) -> None:
+        if isinstance(told, Restored):
+            _restores(told).inc()
+            return
+        metrics.HANDOVERS.labels(told.result).inc()
+        if told.result is Result.TAKEN:
+            self.moved.add(job)

@@ -1,0 +1,149 @@
+"""What the keeper tells people of the fleet: the calls, how they came to their pods, the pods."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from livekit import api
+
+from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
+from voice_agent.keeper.brain import Brain
+from voice_agent.keeper.calls import text
+from voice_agent.keeper.fleet import Fleet, Move
+from voice_agent.keeper.routes import CALLS_PATH, Routes
+from voice_agent.state.memory import MemoryStore
+from voice_agent.tether.auth import SharedSecret
+from voice_agent.tether.server import TetherServer
+from voice_agent.tether.wire import Ending, Loss, Tethered
+
+FIRST = Tethered("room", "RM_1", "caller", 1, "AJ_1", "AD_1", "one", "node", "agent-1", "voice-agent")
+NEXT = Tethered("room", "RM_1", "caller", 2, "AJ_2", "AD_2", "two", "node", "agent-2", "voice-agent")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def fleet(clock: Clock) -> Fleet:
+    fleet = Fleet(clock)
+    fleet.seen(FIRST)
+    return fleet
+
+
+def move_of(fleet: Fleet) -> Move | None:
+    [known] = fleet.calls
+    return known.move
+
+
+def test_a_call_that_stays_has_not_moved(fleet: Fleet) -> None:
+    fleet.missed(FIRST, Loss.CLOSED)
+    fleet.seen(FIRST)
+    assert move_of(fleet) is None
+
+
+def test_a_handover_whose_successor_is_seen_first_took_no_time(fleet: Fleet, clock: Clock) -> None:
+    fleet.seen(NEXT)
+    clock.now += 0.4
+    fleet.ended(FIRST, Ending.HANDED_OVER)
+    assert move_of(fleet) == Move("room", "one", "two", "handover", at=100.0)
+
+
+def test_a_handover_took_the_time_from_the_goodbye_to_the_successor(fleet: Fleet, clock: Clock) -> None:
+    fleet.ended(FIRST, Ending.HANDED_OVER)
+    clock.now += 0.5
+    fleet.seen(NEXT)
+    assert move_of(fleet) == Move("room", "one", "two", "handover", at=100.5, seconds=0.5)
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_a_recovery_took_the_time_from_the_first_notice_of_the_loss(fleet: Fleet, clock: Clock, loss: Loss) -> None:
+    fleet.missed(FIRST, loss)
+    clock.now += 1.0
+    fleet.missed(FIRST, loss)
+    clock.now += 1.0
+    fleet.seen(NEXT)
+    assert move_of(fleet) == Move("room", "one", "two", str(loss), at=102.0, seconds=2.0)
+
+
+def test_an_agent_that_took_the_call_unasked_is_no_handover(fleet: Fleet) -> None:
+    fleet.seen(NEXT)
+    fleet.ended(FIRST, Ending.SUPERSEDED)
+    assert move_of(fleet) == Move("room", "one", "two", "other", at=100.0)
+
+
+def test_a_move_is_remembered_while_its_call_is_lost_and_found_again(fleet: Fleet) -> None:
+    fleet.missed(FIRST, Loss.CLOSED)
+    fleet.seen(NEXT)
+    moved = move_of(fleet)
+    fleet.missed(NEXT, Loss.SILENT)
+    assert move_of(fleet) == moved
+    fleet.seen(NEXT)
+    assert move_of(fleet) == moved
+
+
+def test_the_last_moves_of_calls_that_are_over_are_kept(fleet: Fleet) -> None:
+    for number in range(25):
+        room = f"RM_{number}"
+        before, after = (Tethered(f"room-{number}", room, *rest(call)) for call in (FIRST, NEXT))
+        fleet.seen(before)
+        fleet.missed(before, Loss.CLOSED)
+        fleet.seen(after)
+        fleet.ended(after, Ending.CALLER_LEFT)
+    assert [move.room for move in fleet.past_moves] == [f"room-{number}" for number in range(24, 4, -1)]
+
+
+def rest(call: Tethered) -> tuple[Any, ...]:
+    return tuple(getattr(call, name) for name in list(Tethered.__dataclass_fields__)[2:])
+
+
+def test_a_goodbye_without_a_successor_is_forgotten(fleet: Fleet, clock: Clock) -> None:
+    fleet.ended(FIRST, Ending.HANDED_OVER)
+    clock.now += 1000.0
+    assert fleet.lost == []
+    fleet.seen(NEXT)
+    assert move_of(fleet) is None
+
+
+async def test_the_page_and_its_text_show_calls_moves_pods_and_who_leads() -> None:
+    store = MemoryStore()
+    brain = Brain(cast(api.LiveKitAPI, None), store, AlwaysLeading(), UnknownPods(), NoPeers())
+    tethers = TetherServer(store, SharedSecret("shared"), brain)
+    brain.on_call(FIRST)
+    brain.on_lost(FIRST, Loss.CLOSED)
+    brain.on_call(NEXT)
+    began = datetime.now(UTC)
+    brain.on_state(NEXT, {"agent": "listening", "began_at": began.isoformat()})
+    routes = Routes(tethers, brain, AlwaysLeading(), None, 4)
+    async with TestClient(TestServer(routes.application())) as client:
+        answer = await client.get(CALLS_PATH, headers={"Authorization": "Bearer shared"})
+        told = await answer.json()
+        brain.on_goodbye(NEXT, Ending.CALLER_LEFT)
+        answer = await client.get(CALLS_PATH, headers={"Authorization": "Bearer shared"})
+        later = await answer.json()
+
+    assert text(told, began) == (
+        "room  caller  pod  epoch  agent      since  last move\n"
+        "room  caller  two  2      listening  0 s    0 s ago from one, closed, took 0.0 s\n"
+        "1 calls\n"
+        "\n"
+        "pod  calls  slots\n"
+        "two  1      4\n"
+        "\n"
+        "this keeper leads\n"
+    )
+    shown = text(later | {"leading": False}, began)
+    assert "room  two  0 s ago from one, closed, took 0.0 s" in shown
+    assert shown.endswith("this keeper does not lead\n")
