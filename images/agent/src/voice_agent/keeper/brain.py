@@ -14,7 +14,7 @@ from voice_agent.keeper.recovery import Recovery, Result
 from voice_agent.keeper.suspicion import Suspicion
 from voice_agent.state.store import Store
 from voice_agent.telemetry import metrics
-from voice_agent.tether.server import TetherServer
+from voice_agent.tether.server import Sight, TetherServer
 from voice_agent.tether.wire import Ending, Loss, Tethered
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Brain:
     def __init__(self, client: api.LiveKitAPI, store: Store, leadership: Leadership, pods: Pods, peers: Peers) -> None:
         self._fleet = Fleet()
         self._leadership = leadership
-        self._suspicion = Suspicion(self._fleet, client, pods, peers)
+        self._suspicion = Suspicion(self._fleet, client, pods, peers, self._sight)
         self._recovery = Recovery(client, store, self._supersede, self._epoch_of, leadership)
         self._server: TetherServer | None = None
         self._missed = asyncio.Event()
@@ -110,6 +110,9 @@ class Brain:
                 self._fleet.drop([call.call])
         finally:
             del self._running[call.call]
+
+    def _sight(self) -> Sight:
+        return self._server.sight() if self._server else Sight()
 
     def _epoch_of(self, call: str) -> int | None:
         known = self._fleet.get(call)

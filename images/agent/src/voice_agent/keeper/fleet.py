@@ -49,6 +49,10 @@ class Fleet:
         self._forget()
         return sorted((known for known in self._known.values() if known.loss), key=lambda known: known.lost_at)
 
+    def lost_for(self, known: Known) -> float:
+        """Seconds since it went out of sight; 0 while it is seen."""
+        return self._clock() - known.lost_at if known.loss else 0.0
+
     def get(self, call: str) -> Known | None:
         """What is known of a call."""
         return self._known.get(call)
