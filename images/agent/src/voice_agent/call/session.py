@@ -118,8 +118,13 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
 async def _recover(context: JobContext, caller: rtc.RemoteParticipant, errand: Errand, span: Span) -> None:
     ready = prepared(context.proc)
     began = time.monotonic()
+    context.job.metadata = errand.job_metadata
     identity = CallIdentity(
-        room=context.room.name, room_sid=context.job.room.sid, caller=caller.identity, epoch=errand.epoch
+        room=context.room.name,
+        room_sid=context.job.room.sid,
+        caller=caller.identity,
+        epoch=errand.epoch,
+        job_metadata=errand.job_metadata,
     )
     snapshot = await recovery.fetch(identity, ready.settings)
     if snapshot is None:
