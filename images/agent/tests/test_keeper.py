@@ -10,9 +10,12 @@ from typing import Any, cast
 import pytest
 from livekit import api
 
+from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
+from voice_agent.keeper.brain import FOUND_AT_A_TIME, Brain
 from voice_agent.keeper.fleet import Fleet, Known
 from voice_agent.keeper.pods import Pod, outdated
 from voice_agent.keeper.suspicion import TOGETHER_SECONDS, Suspicion
+from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.server import Sight
 from voice_agent.tether.wire import Ending, Loss, Tethered
 
@@ -285,6 +288,45 @@ def test_a_loss_is_as_old_as_its_first_notice() -> None:
 
     [known] = fleet.lost
     assert (known.loss, known.lost_at) == (Loss.CLOSED, 0.0)
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+def test_a_call_is_over_when_its_agent_or_its_caller_wished_so(ending: Ending) -> None:
+    now = [0.0]
+    fleet = Fleet(clock=lambda: now[0])
+    fleet.ended(a_call(1), ending)
+
+    assert fleet.is_over("AD_1") == (ending in {Ending.FINISHED, Ending.CALLER_LEFT})
+    now[0] = 2 * 3600.0
+    fleet.ended(a_call(2), Ending.FINISHED)
+    assert not fleet.is_over("AD_1")
+
+
+async def test_of_callers_who_are_found_waiting_a_bounded_number_is_recovered_at_a_time() -> None:
+    class Rooms:
+        """LiveKit, which does not answer before it is let."""
+
+        def __init__(self) -> None:
+            self.room = self
+            self.let = asyncio.Event()
+
+        async def list_rooms(self, _: api.ListRoomsRequest) -> api.ListRoomsResponse:
+            await self.let.wait()
+            return api.ListRoomsResponse()
+
+    rooms = Rooms()
+    brain = Brain(cast(api.LiveKitAPI, rooms), MemoryStore(), AlwaysLeading(), UnknownPods(), NoPeers())
+    tethered = a_call(99)
+    brain.on_call(tethered)
+    waiting = [a_call(number) for number in range(FOUND_AT_A_TIME + 1)]
+
+    assert [brain.recover_found(call) for call in waiting] == [True] * FOUND_AT_A_TIME + [False]
+    assert brain.rooms() == {call.room_sid for call in [*waiting[:-1], tethered]}
+    rooms.let.set()
+    async with asyncio.timeout(5):
+        while brain.rooms() != {tethered.room_sid}:  # noqa: ASYNC110 - the recoveries change it
+            await asyncio.sleep(0.01)
+    assert brain.recover_found(waiting[-1])
 
 
 OLD, OLDER, NEW, STARTING = Pod("old", 2, True), Pod("older", 1, True), Pod("new", 3, True), Pod("new-2", 3, False)

@@ -12,6 +12,8 @@ from voice_agent.tether.wire import Ending, Loss, Tethered
 
 # Nobody took it up in this time, and its caller has long hung up.
 _FORGET_SECONDS = 300.0
+# Longer than a caller stays where the agent has ended the call.
+_OVER_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Fleet:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._known: dict[str, Known] = {}
+        self._over: dict[str, float] = {}
 
     @property
     def calls(self) -> list[Known]:
@@ -80,14 +83,26 @@ class Fleet:
         """The agent of `call` has said goodbye."""
         known = self._known.get(call.call)
         over = ending in {Ending.CALLER_LEFT, Ending.FINISHED}
+        if over:
+            self._remember(call.dispatch_id)
         # Of a call that moved, the successor may not be tethered here yet; it will be.
         if known and (call.epoch == known.call.epoch or (over and call.epoch > known.call.epoch)):
             del self._known[call.call]
+
+    def is_over(self, dispatch: str) -> bool:
+        """Whether the call of a dispatch has ended as its agent or its caller wished."""
+        return dispatch in self._over
 
     def drop(self, calls: Iterable[str]) -> None:
         """Forget calls: their callers are gone, or nobody takes them up."""
         for call in calls:
             self._known.pop(call, None)
+
+    def _remember(self, dispatch: str) -> None:
+        now = self._clock()
+        self._over[dispatch] = now
+        while self._over[oldest := next(iter(self._over))] < now - _OVER_SECONDS:
+            del self._over[oldest]
 
     def _forget(self) -> None:
         oldest = self._clock() - _FORGET_SECONDS
