@@ -171,6 +171,7 @@ class Reconciliation:
             waiting = await self._waiting(room, watched)
         except API_ERRORS as error:
             logger.info("room %s cannot be looked into: %s", room.name, str(error) or type(error).__name__)
+            watched.look_at = self._clock()
             return None
         now = self._clock()
         if waiting is None:
@@ -185,8 +186,9 @@ class Reconciliation:
         return waiting if watched.looks >= LOOKS and now - watched.since >= long_enough else None
 
     async def _waiting(self, room: api.Room, watched: _Room) -> _Waiting | None:
-        """Who is in the room without an agent that was asked for."""
+        """Who is in the room without an agent that was asked for; if nobody, it is looked into less often."""
         now = self._clock()
+        watched.look_at = now + _NOT_OURS_SECONDS
         people = (await self._client.room.list_participants(api.ListParticipantsRequest(room=room.name))).participants
         if any(person.kind == models.ParticipantInfo.Kind.AGENT for person in people):
             watched.agent_seen, watched.look_at = True, now + _AGENT_PRESENT_SECONDS
@@ -198,7 +200,6 @@ class Reconciliation:
         listed = await self._client.agent_dispatch.list_dispatch(room.name)
         ours = sorted((d for d in listed if d.agent_name == self._agent_name), key=lambda d: d.state.created_at)
         if not ours:
-            watched.look_at = now + _NOT_OURS_SECONDS
             return None
         latest = ours[-1]
         if self._calls.is_over(latest.id):
@@ -208,7 +209,6 @@ class Reconciliation:
             return None
         jobs = latest.state.jobs
         if jobs and all(job.state.status == agent_protocol.JobStatus.JS_SUCCESS for job in jobs):
-            watched.look_at = now + _NOT_OURS_SECONDS
             return None
         errand = errands.read(latest.metadata)
         callers.sort(key=lambda person: (person.joined_at_ms or person.joined_at * 1000, person.identity))
