@@ -10,13 +10,17 @@ from typing import Any, cast
 import pytest
 from livekit import api
 
+from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
+from voice_agent.keeper.brain import FOUND_AT_A_TIME, Brain
 from voice_agent.keeper.fleet import Fleet, Known
 from voice_agent.keeper.pods import Pod, outdated
-from voice_agent.keeper.suspicion import Suspicion
+from voice_agent.keeper.suspicion import TOGETHER_SECONDS, Suspicion
+from voice_agent.state.memory import MemoryStore
+from voice_agent.tether.server import Sight
 from voice_agent.tether.wire import Ending, Loss, Tethered
 
 
-def a_call(number: int, *, pod: str = "one", epoch: int = 1) -> Tethered:
+def a_call(number: int, *, pod: str = "one", node: str = "node", epoch: int = 1) -> Tethered:
     return Tethered(
         room=f"room-{number}",
         room_sid=f"RM_{number}",
@@ -25,7 +29,7 @@ def a_call(number: int, *, pod: str = "one", epoch: int = 1) -> Tethered:
         job_id=f"AJ_{number}_{epoch}",
         dispatch_id=f"AD_{number}",
         pod=pod,
-        node="node",
+        node=node,
         agent_identity=f"agent-{number}-{epoch}",
         agent_name="voice-agent",
     )
@@ -58,14 +62,31 @@ class Witnesses:
         return SimpleNamespace(participants=[SimpleNamespace(identity=identity) for identity in identities])
 
 
-def judge(fleet: Fleet, witnesses: Witnesses, already: int = 0) -> list[str]:
-    suspicion = Suspicion(fleet, cast(api.LiveKitAPI, witnesses), witnesses, witnesses)
-    lost = asyncio.run(suspicion.really_lost(fleet.lost, already))
-    return [known.call.room for known in lost]
+class Judge:
+    """One keeper that looks at its losses again and again; what is not lost is steady, unless it falters."""
+
+    def __init__(self, fleet: Fleet, witnesses: Witnesses, faltering: Iterable[Tethered] = ()) -> None:
+        self.fleet = fleet
+        self.faltering = frozenset(faltering)
+        self._suspicion = Suspicion(fleet, cast(api.LiveKitAPI, witnesses), witnesses, witnesses, self._sight)
+
+    def _sight(self) -> Sight:
+        alive = frozenset(known.call for known in self.fleet.calls if not known.loss)
+        return Sight(alive - self.faltering, self.faltering)
+
+    def look(self, already: int = 0) -> list[str]:
+        lost = asyncio.run(self._suspicion.really_lost(self.fleet.lost, already))
+        return sorted(known.call.room for known in lost)
 
 
-def a_fleet(alive: Iterable[Tethered], lost: Iterable[Tethered], loss: Loss = Loss.CLOSED) -> Fleet:
-    fleet = Fleet()
+def judge(fleet: Fleet, witnesses: Witnesses, already: int = 0, faltering: Iterable[Tethered] = ()) -> list[str]:
+    return Judge(fleet, witnesses, faltering).look(already)
+
+
+def a_fleet(
+    alive: Iterable[Tethered], lost: Iterable[Tethered], loss: Loss = Loss.CLOSED, clock: list[float] | None = None
+) -> Fleet:
+    fleet = Fleet(clock=lambda: (clock or [0.0])[0])
     for call in [*alive, *lost]:
         fleet.seen(call)
     for call in lost:
@@ -94,7 +115,93 @@ def test_one_keeper_alone_takes_a_share_at_a_time(already: int, taken: int) -> N
     lost = [a_call(number, pod=f"pod-{number}") for number in range(10)]
     alive = [a_call(number) for number in range(10, 20)]
 
-    assert len(judge(a_fleet(alive, lost), Witnesses(), already)) == taken
+    assert len(judge(a_fleet(alive, lost), Witnesses(in_room=lost), already)) == taken
+
+
+def test_one_keeper_alone_takes_all_that_others_corroborate() -> None:
+    lost = [a_call(number, pod="dead") for number in range(10)]
+    alive = [a_call(number) for number in range(10, 20)]
+
+    assert len(judge(a_fleet(alive, lost), Witnesses(living=["one"], in_room=lost))) == 10
+
+
+@pytest.mark.parametrize("nodes", [("a", "b"), ("", "")])
+def test_of_closed_connections_two_keepers_are_believed_for_any_number_of_nodes(nodes: tuple[str, str]) -> None:
+    lost = [a_call(number, pod=f"pod-{number}", node=nodes[number % 2]) for number in range(10)]
+
+    assert len(judge(a_fleet([a_call(20)], lost), Witnesses(seen=[], in_room=lost))) == 10
+
+
+@pytest.mark.parametrize("node", ["a", ""])
+def test_the_silence_of_one_node_is_believed_at_once(node: str) -> None:
+    lost = [a_call(number, pod="dead", node=node) for number in range(10)]
+    alive = [a_call(20, pod="other", node=node and "b")]
+    nobody_knows_yet = Witnesses(seen=[], living=["dead", "other"], in_room=lost)
+
+    assert len(judge(a_fleet(alive, lost, Loss.SILENT), nobody_knows_yet)) == 10
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("", "")])
+def test_of_the_silence_of_several_nodes_a_share_is_taken_though_two_keepers_agree(names: tuple[str, str]) -> None:
+    lost = [a_call(number, pod=f"pod-{number % 2}", node=names[number % 2]) for number in range(10)]
+    alive = [a_call(number, pod="other", node="c") for number in range(10, 20)]
+    cut_off = Witnesses(seen=alive, living=["pod-0", "pod-1", "other"], in_room=lost)
+
+    assert len(judge(a_fleet(alive, lost, Loss.SILENT), cut_off)) == 4
+    assert judge(a_fleet(alive, lost, Loss.SILENT), cut_off, already=4) == []
+
+
+def test_of_the_silence_of_several_nodes_all_is_taken_that_is_corroborated() -> None:
+    a, b, c = a_call(1, pod="a", node="a"), a_call(2, pod="b", node="b"), a_call(3, pod="c", node="c")
+    alive = [a_call(number, pod="other", node="d") for number in range(10, 13)]
+    api_server_knows_of_a_and_livekit_of_b = Witnesses(seen=alive, living=["b", "c", "other"], in_room=[c])
+    fleet = a_fleet(alive, [a, b, c], Loss.SILENT)
+
+    assert judge(fleet, api_server_knows_of_a_and_livekit_of_b, already=9) == ["room-1", "room-2"]
+
+
+def test_closed_connections_are_believed_beside_silent_nodes() -> None:
+    fleet = a_fleet([a_call(20, node="d")], [a_call(1, node="a"), a_call(2, node="b")], Loss.SILENT)
+    dead = a_call(3, node="c")
+    fleet.seen(dead)
+    fleet.missed(dead, Loss.CLOSED)
+    there = Witnesses(seen=[], living=["one"], in_room=[a_call(1), a_call(2), dead])
+
+    assert judge(fleet, there, already=9) == ["room-3"]
+
+
+def test_the_rest_of_a_partition_is_not_believed_once_the_other_nodes_calls_are_taken() -> None:
+    a, rest = a_call(1, node="a"), [a_call(number, node="b") for number in range(2, 6)]
+    alive = [a_call(10, node="c")]
+    judging = Judge(a_fleet(alive, [a, *rest], Loss.SILENT), Witnesses(seen=alive, living=["one"], in_room=[a, *rest]))
+    assert judging.look() == ["room-1"]
+
+    judging.fleet.seen(a_call(1, node="c", epoch=2))
+
+    assert len(judging.look()) == 1
+
+
+def test_a_node_that_dies_after_another_is_believed() -> None:
+    clock = [0.0]
+    first, second = a_call(1, node="a"), [a_call(number, node="b") for number in range(2, 5)]
+    alive = [a_call(10, node="c")]
+    fleet = a_fleet([*alive, *second], [first], Loss.SILENT, clock)
+    judging = Judge(fleet, Witnesses(seen=alive, living=["one"], in_room=[first, *second]))
+    assert judging.look() == ["room-1"]
+
+    clock[0] += 2 * TOGETHER_SECONDS
+    for call in second:
+        fleet.missed(call, Loss.SILENT)
+
+    assert judging.look(already=9) == ["room-1", "room-2", "room-3", "room-4"]
+
+
+def test_the_first_calls_to_fall_silent_in_a_partition_are_not_taken_for_a_node() -> None:
+    a, b = [a_call(number, node="a") for number in range(4)], [a_call(number, node="b") for number in range(4, 8)]
+    alive = [a_call(10, node="c")]
+    fleet = a_fleet([*b, *alive], a, Loss.SILENT)
+
+    assert len(judge(fleet, Witnesses(seen=[*b, *alive], living=["one"], in_room=a), faltering=b)) == 2
 
 
 @pytest.mark.parametrize("loss", list(Loss))
@@ -103,6 +210,25 @@ def test_keepers_that_are_cut_off_from_all_pods_touch_no_live_call(loss: Loss) -
     agents_are_there = Witnesses(seen=[], living=["one", "two"], in_room=lost)
 
     assert judge(a_fleet([], lost, loss), agents_are_there) == []
+
+
+def test_keepers_that_are_being_cut_off_from_all_pods_touch_no_live_call() -> None:
+    silent, others = a_call(1, pod="one", node="a"), [a_call(2, pod="two", node="b"), a_call(3, pod="one", node="a")]
+    agents_are_there = Witnesses(seen=others, living=["one", "two"], in_room=[silent, *others])
+
+    assert judge(a_fleet(others, [silent], Loss.SILENT), agents_are_there, faltering=others) == []
+
+
+def test_a_keeper_that_is_cut_off_believes_another_that_is_not() -> None:
+    clock = [0.0]
+    lost = [a_call(1, node="a"), a_call(2, node="a"), a_call(3, node="b")]
+    fleet = a_fleet([], lost, Loss.SILENT, clock)
+    the_other_sees_b = Witnesses(seen=[lost[2]], living=["one"], in_room=lost)
+    assert judge(fleet, the_other_sees_b) == []
+
+    clock[0] += 1.1
+
+    assert judge(fleet, the_other_sees_b) == ["room-1", "room-2"]
 
 
 def test_nobody_who_could_tell_means_no_call_is_touched() -> None:
@@ -162,6 +288,45 @@ def test_a_loss_is_as_old_as_its_first_notice() -> None:
 
     [known] = fleet.lost
     assert (known.loss, known.lost_at) == (Loss.CLOSED, 0.0)
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+def test_a_call_is_over_when_its_agent_or_its_caller_wished_so(ending: Ending) -> None:
+    now = [0.0]
+    fleet = Fleet(clock=lambda: now[0])
+    fleet.ended(a_call(1), ending)
+
+    assert fleet.is_over("AD_1") == (ending in {Ending.FINISHED, Ending.CALLER_LEFT})
+    now[0] = 2 * 3600.0
+    fleet.ended(a_call(2), Ending.FINISHED)
+    assert not fleet.is_over("AD_1")
+
+
+async def test_of_callers_who_are_found_waiting_a_bounded_number_is_recovered_at_a_time() -> None:
+    class Rooms:
+        """LiveKit, which does not answer before it is let."""
+
+        def __init__(self) -> None:
+            self.room = self
+            self.let = asyncio.Event()
+
+        async def list_rooms(self, _: api.ListRoomsRequest) -> api.ListRoomsResponse:
+            await self.let.wait()
+            return api.ListRoomsResponse()
+
+    rooms = Rooms()
+    brain = Brain(cast(api.LiveKitAPI, rooms), MemoryStore(), AlwaysLeading(), UnknownPods(), NoPeers())
+    tethered = a_call(99)
+    brain.on_call(tethered)
+    waiting = [a_call(number) for number in range(FOUND_AT_A_TIME + 1)]
+
+    assert [brain.recover_found(call) for call in waiting] == [True] * FOUND_AT_A_TIME + [False]
+    assert brain.rooms() == {call.room_sid for call in [*waiting[:-1], tethered]}
+    rooms.let.set()
+    async with asyncio.timeout(5):
+        while brain.rooms() != {tethered.room_sid}:  # noqa: ASYNC110 - the recoveries change it
+            await asyncio.sleep(0.01)
+    assert brain.recover_found(waiting[-1])
 
 
 OLD, OLDER, NEW, STARTING = Pod("old", 2, True), Pod("older", 1, True), Pod("new", 3, True), Pod("new-2", 3, False)

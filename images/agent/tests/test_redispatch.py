@@ -39,7 +39,7 @@ class LiveKit:
         return SimpleNamespace(id="AD_keepers", room=request.room)
 
     async def get_dispatch(self, dispatch: str, room: str) -> Any:
-        return SimpleNamespace(state=SimpleNamespace(jobs=["a job"]))
+        return SimpleNamespace(state=SimpleNamespace(jobs=["a job"]), metadata="")
 
     async def delete_dispatch(self, dispatch: str, room: str) -> None:
         self.dispatches.remove(dispatch)

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -19,11 +20,11 @@ from pydantic import JsonValue
 
 from voice_agent.state.memory import MemoryStore
 from voice_agent.state.store import Kept, Snapshot, Stamp, StoreError
-from voice_agent.tether import wire
+from voice_agent.tether import server, wire
 from voice_agent.tether.ask import Keepers
 from voice_agent.tether.auth import SharedSecret
 from voice_agent.tether.client import Tether
-from voice_agent.tether.server import TetherServer
+from voice_agent.tether.server import Sight, TetherServer
 from voice_agent.tether.wire import Ending, Epoch, Loss, Tethered
 
 SECRET = "shared"  # noqa: S105 - protects nothing
@@ -146,6 +147,33 @@ async def test_a_process_that_stands_still_is_silent_and_is_back_when_it_goes_on
         os.kill(process.pid, signal.SIGCONT)
         await watching.told("call", 1, times=2)
         assert list(watching.server.calls) == [CALL]
+
+
+async def test_that_a_keeper_closes_a_silent_connection_tells_nothing_of_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_FORGET_SECONDS", 1.6)
+    async with keeper(silence_seconds=1.5) as one, job(one.url) as process:
+        await one.told("call", 1)
+        process.send_signal(signal.SIGSTOP)
+        await one.told(Loss.SILENT, 1)
+        await until(lambda: not one.server._tethers)
+        process.send_signal(signal.SIGCONT)
+        await one.told("call", 1, times=2)
+        assert (Loss.CLOSED, 1) not in one.events
+
+
+async def test_what_is_not_heard_for_half_of_that_time_is_not_surely_in_sight() -> None:
+    async with keeper(silence_seconds=30) as one, job(one.url) as process:
+        await one.told("call", 1)
+        assert one.server.sight() == Sight(steady=frozenset([CALL]))
+        process.send_signal(signal.SIGSTOP)
+        [tether] = one.server._tethers
+        await until(lambda: time.monotonic() - tether.heard_at > 1)
+        tether.heard_at -= 15
+        assert one.server.sight() == Sight(faltering=frozenset([CALL]))
+        process.send_signal(signal.SIGCONT)
+        await until(lambda: one.server.sight() == Sight(steady=frozenset([CALL])))
 
 
 @pytest.mark.parametrize(("ending", "forgotten"), [(Ending.CALLER_LEFT, True), (Ending.HANDED_OVER, False)])

@@ -29,6 +29,8 @@ class Errand(BaseModel):
     """The call's epoch once the successor has it."""
     predecessor: str = ""
     """Participant identity of the agent that hands over."""
+    job_metadata: str = ""
+    """What the call's first dispatch told its agent, for a recovery that finds no snapshot."""
     nonce: str = ""
     """Shows the predecessor that it talks to the successor it has called."""
 

@@ -56,7 +56,8 @@ async def answer(context: JobContext) -> None:
         elif _is_held(context, errand.caller, errand.epoch):
             return
         elif errand.kind is Kind.RECOVERY:
-            await _restore(context, caller, _identity(context, caller, errand.epoch), span)
+            identity = _identity(context, caller, errand.epoch, errand.job_metadata)
+            await _restore(context, caller, identity, span)
         else:
             await _take_over(context, caller, errand, span)
 
@@ -159,6 +160,7 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
     """Go on with a call whose agent is gone, as `identity`."""
     ready = prepared(context.proc)
     began = time.monotonic()
+    context.job.metadata = identity.job_metadata
     found = await recovery.fetch(identity, ready.settings)
     snapshot, fresh = (None, found) if isinstance(found, recovery.Fresh) else (found, None)
     if snapshot is None:

@@ -14,7 +14,7 @@ from voice_agent.keeper.recovery import Recovery, Result
 from voice_agent.keeper.suspicion import Suspicion
 from voice_agent.state.store import Store
 from voice_agent.telemetry import metrics
-from voice_agent.tether.server import TetherServer
+from voice_agent.tether.server import Sight, TetherServer
 from voice_agent.tether.wire import Ending, Loss, Tethered
 
 logger = logging.getLogger(__name__)
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 # A tether that broke for itself is made again in 25 to 75 ms, see `tether.client`.
 RECONNECT_SECONDS = 0.15
 _LOOK_SECONDS = 0.25
+# Each try asks LiveKit's API some twenty times a second; whoever is found waiting beyond these waits a little longer.
+FOUND_AT_A_TIME = 20
 
 
 class Brain:
@@ -39,11 +41,12 @@ class Brain:
     def __init__(self, client: api.LiveKitAPI, store: Store, leadership: Leadership, pods: Pods, peers: Peers) -> None:
         self._fleet = Fleet()
         self._leadership = leadership
-        self._suspicion = Suspicion(self._fleet, client, pods, peers)
+        self._suspicion = Suspicion(self._fleet, client, pods, peers, self._sight)
         self._recovery = Recovery(client, store, self._supersede, self._agent_of, leadership)
         self._server: TetherServer | None = None
         self._missed = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._found: dict[str, Tethered] = {}
 
     def attach(self, server: TetherServer) -> None:
         """`server` is the one that this brain is told by."""
@@ -56,6 +59,24 @@ class Brain:
     def past_moves(self) -> list[Move]:
         """The last moves of calls that are over, for the status page."""
         return self._fleet.past_moves
+
+    def rooms(self) -> frozenset[str]:
+        """See `Calls`."""
+        calls = [*(known.call for known in self._fleet.calls), *self._found.values()]
+        return frozenset(call.room_sid for call in calls)
+
+    def is_over(self, dispatch: str) -> bool:
+        """See `Calls`."""
+        return self._fleet.is_over(dispatch)
+
+    def recover_found(self, call: Tethered) -> bool:
+        """See `Calls`."""
+        if len(self._found) >= FOUND_AT_A_TIME:
+            return False
+        if call.call not in self._running and self._fleet.get(call.call) is None:
+            self._found[call.call] = call
+            self._running[call.call] = asyncio.create_task(self._recover(call))
+        return True
 
     def on_call(self, call: Tethered) -> None:
         """See `Watcher`."""
@@ -101,7 +122,7 @@ class Brain:
         lost = [known for known in self._fleet.lost if known.call.call not in self._running]
         if not lost or not self._leadership.leading:
             return
-        for known in await self._suspicion.really_lost(lost, already=len(self._running)):
+        for known in await self._suspicion.really_lost(lost, already=len(self._running) - len(self._found)):
             current = self._fleet.get(known.call.call)
             if current is not None and current.loss and current.call == known.call:
                 self._running[known.call.call] = asyncio.create_task(self._recover(known.call))
@@ -114,6 +135,10 @@ class Brain:
                 self._fleet.drop([call.call])
         finally:
             del self._running[call.call]
+            self._found.pop(call.call, None)
+
+    def _sight(self) -> Sight:
+        return self._server.sight() if self._server else Sight()
 
     def _agent_of(self, call: str) -> Tethered | None:
         known = self._fleet.get(call)

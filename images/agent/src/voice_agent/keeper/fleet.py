@@ -13,6 +13,8 @@ from voice_agent.tether.wire import Ending, Loss, Tethered
 
 # Nobody took it up in this time, and its caller has long hung up.
 _FORGET_SECONDS = 300.0
+# Longer than a caller stays where the agent has ended the call.
+_OVER_SECONDS = 3600.0
 _MOVES_OF_PAST_CALLS = 20
 
 HANDOVER = "handover"
@@ -68,6 +70,7 @@ class Fleet:
         self._leaving: dict[str, tuple[Tethered, str, float]] = {}
         """Agents that said goodbye before their successors were seen: why, and when."""
         self._past_moves: deque[Move] = deque(maxlen=_MOVES_OF_PAST_CALLS)
+        self._over: dict[str, float] = {}
 
     @property
     def calls(self) -> list[Known]:
@@ -84,6 +87,10 @@ class Fleet:
         """Those out of sight, the longest first."""
         self._forget()
         return sorted((known for known in self._known.values() if known.loss), key=lambda known: known.lost_at)
+
+    def lost_for(self, known: Known) -> float:
+        """Seconds since it went out of sight; 0 while it is seen."""
+        return self._clock() - known.lost_at if known.loss else 0.0
 
     def get(self, call: str) -> Known | None:
         """What is known of a call."""
@@ -112,6 +119,7 @@ class Fleet:
         """The agent of `call` has said goodbye."""
         known = self._known.get(call.call)
         if ending in {Ending.CALLER_LEFT, Ending.FINISHED}:
+            self._remember(call.dispatch_id)
             if known and call.epoch >= known.call.epoch:
                 self.drop([call.call])
             return
@@ -123,6 +131,10 @@ class Fleet:
             # The successor may not be tethered here yet; it will be.
             del self._known[call.call]
             self._leaving[call.call] = call, why, self._clock()
+
+    def is_over(self, dispatch: str) -> bool:
+        """Whether the call of a dispatch has ended as its agent or its caller wished."""
+        return dispatch in self._over
 
     def drop(self, calls: Iterable[str]) -> None:
         """Forget calls: they are over, or nobody takes them up."""
@@ -142,6 +154,12 @@ class Fleet:
             # Of a handover the successor is seen first, and the agent before says why it leaves.
             return Move(call.room, known.call.pod, call.pod, OTHER, now)
         return Move(call.room, left.pod, call.pod, why, now, now - since) if left and left.epoch < call.epoch else None
+
+    def _remember(self, dispatch: str) -> None:
+        now = self._clock()
+        self._over[dispatch] = now
+        while self._over[oldest := next(iter(self._over))] < now - _OVER_SECONDS:
+            del self._over[oldest]
 
     def _forget(self) -> None:
         oldest = self._clock() - _FORGET_SECONDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -18,24 +19,32 @@ DURATION_SECONDS = 4
 RENEW_WITHIN_SECONDS = 2.5
 RETRY_SECONDS = 0.5
 
+# A keeper that has just begun does not know which calls were lost before: for so long it lets one that may have seen
+# them, and that looks every RETRY_SECONDS, be first. The only keeper leads this much later.
+PATIENCE_SECONDS = 1.5
+YOUNG_SECONDS = 10.0
+
 
 class Leader:
     """Holds the Lease, or waits for it; a `Leadership`.
 
     A holder that could not renew stops leading before others may take over: they wait for the Lease's duration from
-    the last change that they have seen, by their own clocks, so no two clocks are compared.
+    the last change that they have seen, by their own clocks, so no two clocks are compared. A keeper that was killed
+    and begins anew in its pod is another one: it has forgotten which calls were lost, and must not go on with the
+    Lease that it held.
 
     Args:
         api: the API server.
         name: of the Lease.
-        identity: of this keeper: its pod's name.
+        pod: this keeper's, which the Lease shows as its holder, with a suffix that is this process' own.
     """
 
-    def __init__(self, api: ApiServer, name: str, identity: str) -> None:
+    def __init__(self, api: ApiServer, name: str, pod: str) -> None:
         self._api = api
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{api.namespace}/leases"
         self._name = name
-        self._identity = identity
+        self._identity = f"{pod}_{secrets.token_hex(4)}"
+        self._young_until = time.monotonic() + YOUNG_SECONDS
         self._renewed_at: float | None = None
         self._seen: tuple[str, float] = ("", 0.0)
         self._was_leading = False
@@ -77,10 +86,13 @@ class Leader:
             raise ValueError(f"the API server answered {status}: {lease.get('message')}")
         spec = lease.get("spec") or {}
         holder, version = spec.get("holderIdentity") or "", lease["metadata"]["resourceVersion"]
-        if holder and holder != self._identity:
+        if holder != self._identity:
+            now = time.monotonic()
             if version != self._seen[0]:
-                self._seen = version, time.monotonic()
-            if time.monotonic() - self._seen[1] < (spec.get("leaseDurationSeconds") or DURATION_SECONDS):
+                self._seen = version, now
+            lasts = (spec.get("leaseDurationSeconds") or DURATION_SECONDS) if holder else 0
+            patience = PATIENCE_SECONDS if now < self._young_until else 0
+            if now - self._seen[1] < lasts + patience:
                 return False
         return await self._write("PUT", f"{self._path}/{self._name}", lease, spec)
 

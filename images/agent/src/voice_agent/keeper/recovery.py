@@ -11,7 +11,7 @@ import aiohttp
 from livekit import api
 from livekit.protocol import models
 
-from voice_agent.call.errand import Errand, Kind, write
+from voice_agent.call.errand import Errand, Kind, read, write
 from voice_agent.keeper.ports import Leadership
 from voice_agent.state.store import Store, StoreError
 from voice_agent.tether.wire import Tethered
@@ -116,6 +116,8 @@ class Recovery:
 
     async def _fence(self, call: Tethered, epoch: int) -> None:
         await self._supersede(call.call, epoch)
+        if not call.agent_identity:  # no agent ever came
+            return
         stale = api.RoomParticipantIdentity(room=call.room, identity=call.agent_identity)
         try:
             await self._client.room.remove_participant(stale)
@@ -124,7 +126,8 @@ class Recovery:
                 raise
 
     async def _send_agent(self, call: Tethered, epoch: int) -> str:
-        errand = Errand(kind=Kind.RECOVERY, caller=call.caller, epoch=epoch)
+        told = await self._job_metadata(call)
+        errand = Errand(kind=Kind.RECOVERY, caller=call.caller, epoch=epoch, job_metadata=told)
         request = api.CreateAgentDispatchRequest(agent_name=call.agent_name, room=call.room, metadata=write(errand))
         # Such as the successor of a handover that was under way; it finds out, and leaves.
         before = await self._agents(call.room)
@@ -139,6 +142,16 @@ class Recovery:
             await asyncio.shield(self._delete_dispatch(dispatch.id, call.room))
             raise
         return dispatch.id
+
+    async def _job_metadata(self, call: Tethered) -> str:
+        """What the call's first agent was told by its dispatch, as far as the lost agent's dispatch knows."""
+        if not call.dispatch_id:
+            return ""
+        dispatch = await self._client.agent_dispatch.get_dispatch(call.dispatch_id, call.room)
+        if dispatch is None:
+            return ""
+        errand = read(dispatch.metadata)
+        return errand.job_metadata if errand else dispatch.metadata
 
     async def _within(self, seconds: float, event: Awaitable[None], failure: str) -> None:
         try:

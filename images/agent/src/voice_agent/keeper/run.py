@@ -18,6 +18,7 @@ from voice_agent.keeper.leader import Leader
 from voice_agent.keeper.peers import OtherKeepers
 from voice_agent.keeper.pods import FleetPods
 from voice_agent.keeper.ports import Leadership, Peers
+from voice_agent.keeper.reconciliation import Reconciliation
 from voice_agent.keeper.routes import Routes
 from voice_agent.kubernetes import ApiServer
 from voice_agent.settings import KeeperSettings, Problem, SettingsError, StateStore, parse_keeper
@@ -78,12 +79,15 @@ async def _keep(settings: KeeperSettings) -> None:
         if server is not None and settings.lease_name:
             leadership = leader = Leader(server, settings.lease_name, settings.pod_name)
             await stack.enter_async_context(_running(leader.run(), "lease"))
-        brain = Brain(client, store, leadership, pods or UnknownPods(), _peers(settings))
+        peers = _peers(settings)
+        brain = Brain(client, store, leadership, pods or UnknownPods(), peers)
+        reconciliation = Reconciliation(client, settings.agent_name, brain, leadership, peers)
         tethers = TetherServer(store, _authenticator(settings, server), brain)
         brain.attach(tethers)
         routes = Routes(tethers, brain, leadership, pods, settings.call_slots)
         await stack.enter_async_context(_serving(routes.application(), settings.keeper_port))
         await stack.enter_async_context(_running(brain.run(), "brain"))
+        await stack.enter_async_context(_running(reconciliation.run(), "reconciliation"))
         await stop.wait()
         logger.info("leaving; the calls and the other keepers go on")
 

@@ -4,30 +4,43 @@ Taking a call from an agent that serves it costs the caller a turn; leaving one 
 others are asked, in the order of what they know: the other keepers, the API server, LiveKit.
 
 - A keeper that another one contradicts is wrong.
-- Two that agree, and see other calls live, are right.
-- Alone, but with other calls in sight, a keeper takes a bounded share of the fleet at a time.
-- If no keeper sees any call, closed connections of one pod's calls are that pod's death: a partition closes none. For
-  all else the API server must say that the pod is not ready, or LiveKit that the agent has left the room, which it
-  notices after some 20 s (ICE timeouts, constants of livekit-server 1.13.5).
+- Closed connections are the death of processes: no partition closes one. Two keepers that agree, while either has other
+  calls in sight, are believed.
+- Silence is the death of a node, or a partition, in which keepers agree and are wrong together. Of one node it is
+  believed where closed connections are: a node that dies must be answered for within seconds. Of several nodes at
+  once it is doubted.
+- What one keeper alone has lost, with other calls in sight, is doubted.
+- What is doubted is taken if it is corroborated, and else a bounded share of the fleet at a time.
+- If no keeper has any call in sight, closed connections of one pod's calls are that pod's death. All else is taken
+  only if it is corroborated: keepers that are cut off from all pods touch no live call.
+
+Corroborated means that the API server says that the pod is not ready, or LiveKit that the agent has left the room,
+which it notices after some 20 s (ICE timeouts, constants of livekit-server 1.13.5).
+
+A call is in sight if it was heard a moment ago: those that the same event cuts off are noticed within half a second of
+each other, and until then the others look as if they lived.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from livekit import api
 
 from voice_agent.keeper.fleet import Fleet, Known
 from voice_agent.keeper.ports import Peers, Pods
 from voice_agent.keeper.recovery import API_ERRORS
-from voice_agent.tether.wire import Loss
+from voice_agent.tether.server import SILENCE_SECONDS, Sight
+from voice_agent.tether.wire import Loss, Tethered
 
 logger = logging.getLogger(__name__)
 
 SHARE = 0.2
-"""Of the known calls, how many are taken at a time on one keeper's word."""
+"""Of the known calls, how many are taken at a time although it is doubted that they are lost."""
+TOGETHER_SECONDS = 5.0
+"""Nodes that fall silent within this time of each other may have been cut off by one event."""
 _ANSWER_SECONDS = 1.0
 
 
@@ -39,13 +52,18 @@ class Suspicion:
         client: LiveKit's API.
         pods: as the API server has them.
         peers: the other keepers.
+        sight: what this keeper's tethers show now.
     """
 
-    def __init__(self, fleet: Fleet, client: api.LiveKitAPI, pods: Pods, peers: Peers) -> None:
+    def __init__(
+        self, fleet: Fleet, client: api.LiveKitAPI, pods: Pods, peers: Peers, sight: Callable[[], Sight]
+    ) -> None:
         self._fleet = fleet
         self._client = client
         self._pods = pods
         self._peers = peers
+        self._sight = sight
+        self._doubted = frozenset[tuple[str, int]]()
 
     async def really_lost(self, lost: Sequence[Known], already: int) -> list[Known]:
         """Those of `lost` that may be recovered now; the others are asked about again at the next look.
@@ -55,18 +73,47 @@ class Suspicion:
             already: how many are being recovered.
         """
         seen = await self._seen_by_peers()
-        unseen = [known for known in lost if seen is None or (known.call.call, known.call.epoch) not in seen]
+        unseen = [known for known in lost if seen is None or _token(known) not in seen]
         if contradicted := len(lost) - len(unseen):
             logger.warning("another keeper sees %d of the %d calls that are out of sight here", contradicted, len(lost))
-        alive = sum(known.loss is None for known in self._fleet.calls)
-        if seen is not None and (alive or seen):
+        if not self._any_in_sight(seen or ()):
+            if len({known.call.pod for known in unseen}) == 1 and all(known.loss is Loss.CLOSED for known in unseen):
+                return unseen
+            return await self._corroborated(unseen)
+        doubtful = self._doubtful(seen or ())
+        doubted = [known for known in unseen if seen is None or _token(known) in doubtful]
+        if not doubted:
             return unseen
-        if alive:
-            share = max(1, round(SHARE * len(self._fleet.calls)))
-            return unseen[: max(0, share - already)]
-        if len({known.call.pod for known in unseen}) == 1 and all(known.loss is Loss.CLOSED for known in unseen):
-            return unseen
-        return await self._corroborated(unseen)
+        certain = [known for known in unseen if known not in doubted]
+        certain += await self._corroborated(doubted)
+        share = max(1, round(SHARE * len(self._fleet.calls)))
+        return certain + [known for known in doubted if known not in certain][: max(0, share - already)]
+
+    def _any_in_sight(self, seen: Collection[tuple[str, int]]) -> bool:
+        """Whether this keeper or another has a call in sight that lives for sure."""
+        if self._sight().steady:
+            return True
+        # The same event may have cut off both, and the other keeper notices a little later.
+        return any(
+            _token(known) in seen and self._fleet.lost_for(known) > SILENCE_SECONDS / 2 for known in self._fleet.lost
+        )
+
+    def _doubtful(self, seen: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        """The silent calls of which another node fell silent together with theirs, then or when last looked at."""
+        silent = [k for k in self._fleet.lost if k.loss is Loss.SILENT and _token(k) not in seen]
+        moments = [(_node(known.call), self._fleet.lost_for(known)) for known in silent]
+        moments += [(_node(call), 0.0) for call in self._sight().faltering]
+        together = {
+            _token(known)
+            for known in silent
+            if any(
+                node != _node(known.call) and abs(lost_for - self._fleet.lost_for(known)) < TOGETHER_SECONDS
+                for node, lost_for in moments
+            )
+        }
+        # Not certain either as soon as those of the other node are taken.
+        self._doubted = frozenset(_token(known) for known in silent) & (self._doubted | together)
+        return self._doubted
 
     async def _seen_by_peers(self) -> frozenset[tuple[str, int]] | None:
         try:
@@ -91,3 +138,11 @@ class Suspicion:
         except API_ERRORS:
             return False
         return all(person.identity != known.call.agent_identity for person in people.participants)
+
+
+def _token(known: Known) -> tuple[str, int]:
+    return known.call.call, known.call.epoch
+
+
+def _node(call: Tethered) -> str:
+    return call.node or call.pod

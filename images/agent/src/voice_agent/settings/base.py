@@ -122,6 +122,14 @@ class Common(BaseModel):
         SecretStr,
         setting("LIVEKIT_API_SECRET", "secret of that key", "set it to the secret that belongs to LIVEKIT_API_KEY"),
     ]
+    agent_name: Annotated[
+        str,
+        setting(
+            "AGENT_NAME",
+            "name that calls are dispatched to explicitly; empty for LiveKit's automatic dispatch to every room",
+            "set it to the name in your dispatch rules, or to nothing for automatic dispatch",
+        ),
+    ] = "voice-agent"
     keeper_secret: Annotated[
         SecretStr | None,
         setting(

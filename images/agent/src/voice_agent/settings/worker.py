@@ -36,14 +36,6 @@ class OtlpProtocol(StrEnum):
 class Settings(Common):
     """Everything the worker reads from its environment."""
 
-    agent_name: Annotated[
-        str,
-        setting(
-            "AGENT_NAME",
-            "name that calls are dispatched to explicitly; empty for LiveKit's automatic dispatch to every room",
-            "set it to the name in your dispatch rules, or to nothing for automatic dispatch",
-        ),
-    ] = "voice-agent"
     agent_class: Annotated[
         str,
         setting(

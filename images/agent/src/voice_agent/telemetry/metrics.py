@@ -61,4 +61,9 @@ RECOVERIES = Counter(
     "left_to_another (keeper)",
     ["result"],
 )
+FOUND = Counter(
+    "voice_agent_keeper_found",
+    "Callers without an agent that no tether told of; why: unanswered (no pod took the call), agent_gone",
+    ["why"],
+)
 KEEPER_CALLS = Gauge("voice_agent_keeper_calls", "Calls that the keeper knows", multiprocess_mode="max")

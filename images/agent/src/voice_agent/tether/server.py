@@ -50,6 +50,20 @@ def _told(epoch: wire.Epoch) -> web.Response:
     return web.json_response(text=epoch.model_dump_json(), headers={"Cache-Control": "no-store"})
 
 
+@dataclass(frozen=True)
+class Sight:
+    """How surely the tethered calls live that are not silent yet.
+
+    Attributes:
+        steady: heard a moment ago.
+        faltering: not heard for longer than a heartbeat takes: those that the same event cuts off are noticed one
+            after the other, and of these it is not known yet.
+    """
+
+    steady: frozenset[Tethered] = frozenset()
+    faltering: frozenset[Tethered] = frozenset()
+
+
 @dataclass(eq=False)
 class _Tether:
     """One connection, from its hello on."""
@@ -60,6 +74,8 @@ class _Tether:
     heard_at: float
     silent: bool = False
     superseded: bool = False
+    forgotten: bool = False
+    """It was silent for so long that it is closed here; that tells nothing of the call."""
     latest: Snapshot | None = None
     """The latest snapshot that came."""
     has_work: asyncio.Event = field(default_factory=asyncio.Event)
@@ -104,6 +120,13 @@ class TetherServer:
     def calls(self) -> Iterator[Tethered]:
         """Those that are tethered and not silent now."""
         return (tether.call for tether in self._tethers if not tether.silent)
+
+    def sight(self) -> Sight:
+        """Which calls are surely in sight now."""
+        oldest = time.monotonic() - self._silence / 2
+        heard = {t for t in self._tethers if not (t.silent or t.superseded)}
+        steady = {t for t in heard if t.heard_at >= oldest}
+        return Sight(frozenset(t.call for t in steady), frozenset(t.call for t in heard - steady))
 
     async def supersede(self, call: str, epoch: int) -> None:
         """Tell every agent of `call` below `epoch` to leave without a word, and expect nothing more of it."""
@@ -217,14 +240,14 @@ class TetherServer:
         receive = tether.socket.receive
         while True:
             message = await receive()
+            if message.type in {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR}:
+                return None
             tether.heard_at = time.monotonic()
             if tether.silent:
                 tether.silent = False
                 self._watcher.on_call(tether.call)
             if message.type is WSMsgType.PONG:
                 continue
-            if message.type in {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR}:
-                return None
             if ending := await self._take(tether, message):
                 return ending
 
@@ -249,7 +272,7 @@ class TetherServer:
         call = tether.call
         if ending is not None:
             self._watcher.on_goodbye(call, ending)
-        elif not (self._closing or tether.superseded or self._is_elsewhere(call)):
+        elif not (self._closing or tether.superseded or tether.forgotten or self._is_elsewhere(call)):
             self._watcher.on_lost(call, Loss.CLOSED)
 
     def _is_elsewhere(self, call: Tethered) -> bool:
@@ -313,6 +336,7 @@ class TetherServer:
             if not tether.superseded and not self._is_elsewhere(tether.call):
                 self._watcher.on_lost(tether.call, Loss.SILENT)
         elif unheard > _FORGET_SECONDS:
+            tether.forgotten = True
             tether.transport.abort()
 
     async def _close_all(self, _: web.Application) -> None:

@@ -1,0 +1,172 @@
+"""Which keeper leads, by a Lease on an API server that answers as the test likes; time is the test's."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from voice_agent.keeper import leader
+from voice_agent.keeper.leader import DURATION_SECONDS, RETRY_SECONDS, YOUNG_SECONDS, Leader
+from voice_agent.kubernetes import ApiServer
+
+
+class Time:
+    """The clock, and who waits for it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.now + seconds, future))
+        await future
+
+    async def pass_by(self, seconds: float) -> None:
+        """Let time pass in small steps, so that everyone who waits acts in its turn."""
+        for _ in range(round(seconds * 10)):
+            self.now += 0.1
+            for at, future in list(self._sleepers):
+                if at <= self.now + 1e-9:
+                    self._sleepers.remove((at, future))
+                    if not future.done():
+                        future.set_result(None)
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+
+class Cluster:
+    """The one Lease, with optimistic locking as the API server has it."""
+
+    namespace = "calls"
+
+    def __init__(self) -> None:
+        self.lease: dict[str, Any] | None = None
+        self._version = 0
+
+    @property
+    def holder(self) -> str:
+        return str(self.lease["spec"]["holderIdentity"]) if self.lease else ""
+
+    async def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+        if method == "GET":
+            return (200, self.lease) if self.lease else (404, {})
+        assert body is not None
+        if (method == "POST" and self.lease) or (
+            self.lease and body["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]
+        ):
+            return 409, {}
+        self._version += 1
+        self.lease = {"metadata": {"name": "keeper", "resourceVersion": str(self._version)}, "spec": body["spec"]}
+        return 200, self.lease
+
+
+class Keepers:
+    """Keepers of one Lease."""
+
+    def __init__(self, time: Time) -> None:
+        self.time = time
+        self.cluster = Cluster()
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.leaders: dict[str, Leader] = {}
+
+    def start(self, pod: str) -> None:
+        self.leaders[pod] = keeper = Leader(cast(ApiServer, self.cluster), "keeper", pod)
+        self.tasks[pod] = asyncio.create_task(keeper.run())
+
+    async def stop(self, pod: str) -> None:
+        """As SIGTERM does."""
+        self.tasks[pod].cancel()
+        await asyncio.gather(self.tasks.pop(pod), return_exceptions=True)
+
+    def kill(self, pod: str) -> None:
+        """As SIGKILL does: nothing is given back."""
+        self.leaders[pod]._release = _nothing  # type: ignore[method-assign]
+        self.tasks.pop(pod).cancel()
+
+    @property
+    def leading(self) -> list[str]:
+        return [pod for pod in self.tasks if self.leaders[pod].leading]
+
+
+async def _nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def keepers(monkeypatch: pytest.MonkeyPatch) -> Keepers:
+    time = Time()
+    monkeypatch.setattr(leader, "time", time)
+    monkeypatch.setattr(leader, "asyncio", time)
+    return Keepers(time)
+
+
+async def settled(keepers: Keepers) -> None:
+    keepers.start("one")
+    await keepers.time.pass_by(1)
+    keepers.start("two")
+    await keepers.time.pass_by(YOUNG_SECONDS + 1)
+    assert keepers.leading == ["one"]
+
+
+async def test_the_lease_shows_which_pod_leads(keepers: Keepers) -> None:
+    keepers.start("voice-agent-keeper-7c9f-x2")
+    await keepers.time.pass_by(1)
+
+    assert keepers.cluster.holder.startswith("voice-agent-keeper-7c9f-x2_")
+
+
+async def test_a_leader_that_begins_anew_in_its_pod_leaves_the_lead_to_the_keeper_that_saw_the_losses(
+    keepers: Keepers,
+) -> None:
+    await settled(keepers)
+
+    keepers.kill("one")
+    keepers.start("one")
+    led = []
+    for _ in range(round((DURATION_SECONDS + 2 * RETRY_SECONDS) * 10)):
+        await keepers.time.pass_by(0.1)
+        led.extend(keepers.leading)
+
+    assert set(led) == {"two"}
+
+
+async def test_the_only_keeper_that_begins_anew_leads_soon(keepers: Keepers) -> None:
+    keepers.start("one")
+    await keepers.time.pass_by(YOUNG_SECONDS + 1)
+
+    keepers.kill("one")
+    keepers.start("one")
+    await keepers.time.pass_by(DURATION_SECONDS - 0.5)
+    assert keepers.leading == []
+    await keepers.time.pass_by(3)
+    assert keepers.leading == ["one"]
+
+
+async def test_what_a_leader_gives_back_the_older_keeper_takes(keepers: Keepers) -> None:
+    await settled(keepers)
+
+    keepers.start("three")
+    # Just before the young one's turn to look, so that it would be first if it did not wait.
+    await keepers.time.pass_by(0.4)
+    await keepers.stop("one")
+    await keepers.time.pass_by(2 * RETRY_SECONDS)
+
+    assert keepers.leading == ["two"]
+
+
+async def test_a_young_keeper_takes_what_nobody_else_does(keepers: Keepers) -> None:
+    keepers.start("one")
+    await keepers.time.pass_by(YOUNG_SECONDS + 1)
+    keepers.start("two")
+    await keepers.time.pass_by(1)
+
+    await keepers.stop("one")
+    await keepers.time.pass_by(2.5)
+
+    assert keepers.leading == ["two"]
