@@ -35,6 +35,8 @@ def test_the_chart_knows_how_long_the_worker_takes_to_end() -> None:
     assert f"-}}}}{SHUTDOWN_SECONDS}{{{{-" in text
 
 
+VALKEY = "state.store=redis,state.encryption.existingSecret.name=k,state.valkey.enabled=true"
+
 BAD_VALUES = {
     "unknown key": (["--set", "agnet.slots=4"], "agnet"),
     "unknown nested key": (["--set", "agent.slot=4"], "slot"),
@@ -90,6 +92,38 @@ BAD_VALUES = {
     "a store without keepers": (
         ["--set", "state.store=redis,state.redis.url=redis://redis,keeper.enabled=false"],
         "only keepers use the store",
+    ),
+    "two stores": (
+        ["--set", f"{VALKEY},state.redis.existingSecret.name=s,state.redis.url=redis://other"],
+        'state.redis.url is "redis://other": keepers use one server',
+    ),
+    "a Valkey without a password": (
+        ["--set", VALKEY],
+        "kubectl -n voice-agent create secret generic voice-agent-valkey --from-literal=password=",
+    ),
+    "a Valkey that nothing uses": (
+        ["--set", "state.valkey.enabled=true,state.redis.existingSecret.name=s"],
+        "state.store is memory: nothing would use it",
+    ),
+    "a certificate for a Valkey without one": (
+        ["--set", f"{VALKEY},state.redis.existingSecret.name=s,state.redis.ca.secretName=ca"],
+        'state.redis.ca.secretName is "ca", but the Valkey of state.valkey.enabled has no certificate',
+    ),
+    "a hook that leaves the drain no time": (
+        ["--set", "drain.timeoutSeconds=300,lifecycle.preStop.sleep.seconds=400"],
+        "lifecycle.preStop sleeps 400 s of drain.gracePeriodSeconds, which is 600",
+    ),
+    "a hook by a command that leaves the drain no time": (
+        ["--set-json", 'lifecycle={"preStop":{"exec":{"command":["sh","-c","sleep 120"]}}}'],
+        "lifecycle.preStop sleeps 120 s",
+    ),
+    "two ways to probe": (
+        ["--set", "probes.liveness.exec.command={true},probes.liveness.tcpSocket.port=1"],
+        "probes.liveness has the handlers exec and tcpSocket; Kubernetes accepts one",
+    ),
+    "a command that the probes do not know": (
+        ["--set", "command={python,agent.py}"],
+        'command is "python agent.py", but probes.startup asks the image\'s own worker',
     ),
     "spans to nowhere": (["--set", "telemetry.traces.exporter=otlp"], "telemetry.traces.otlpEndpoint is not set"),
     "identity without an account": (

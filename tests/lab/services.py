@@ -37,6 +37,7 @@ ADMIN_NODE_PORT = 30844
 LIVEKIT_SECRET = "livekit-credentials"  # noqa: S105 - a name
 GEMINI_SECRET = "gemini-api-key"  # noqa: S105 - a name
 STATE_SECRET = "voice-agent-state"  # noqa: S105 - a name
+VALKEY_SECRET = "voice-agent-valkey"  # noqa: S105 - a name
 TLS_SECRET = "gemini-sim-tls"  # noqa: S105 - a name
 CA_CONFIG_MAP = "gemini-sim-ca"
 
@@ -90,11 +91,13 @@ def deploy(cluster: Cluster) -> Endpoints:
     }
     gemini = _kept(product, GEMINI_SECRET) or {"api-key": secrets.token_urlsafe(24)}
     state = _kept(product, STATE_SECRET) or {"keys": Fernet.generate_key().decode()}
+    valkey = _kept(product, VALKEY_SECRET) or {"password": secrets.token_urlsafe(24)}
     tls = _certificate(_kept(lab, TLS_SECRET))
     product.apply(
         _secret(LIVEKIT_SECRET, livekit),
         _secret(GEMINI_SECRET, gemini),
         _secret(STATE_SECRET, state),
+        _secret(VALKEY_SECRET, valkey),
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",

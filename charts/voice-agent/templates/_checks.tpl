@@ -46,12 +46,50 @@ reported at once; each names the key, its value and the fix.
 {{- $problems = append $problems (printf "drain.finishWithinSeconds is %d, but calls are cut after %d s: none would be handed over. Set it below %d, or raise drain.gracePeriodSeconds." $finish $timeout (max 1 $timeout)) -}}
 {{- end -}}
 
+{{- $preStop := include "voice-agent.preStopSeconds" . | int64 -}}
+{{- if and $preStop (not $v.command) (ge $timeout 0) (gt (add $preStop $timeout $shutdown) $grace) -}}
+{{- $problems = append $problems (printf "lifecycle.preStop sleeps %d s of drain.gracePeriodSeconds, which is %d, before the drain begins: it would have to end after %d s, and calls would be killed. Leave lifecycle.preStop out (the worker needs none, and until it ends the pod takes new calls), or set drain.timeoutSeconds to %d and drain.gracePeriodSeconds to at least %d." $preStop $grace (max 0 (sub $grace (add $preStop $shutdown))) $timeout (add $preStop $timeout $shutdown)) -}}
+{{- end -}}
+
+{{- $ports := list -}}
+{{- if not $v.command -}}
+{{- $ports = list "probes" -}}
+{{- end -}}
+{{- range $v.extraPorts -}}
+{{- if kindIs "map" . -}}
+{{- $ports = append $ports (get . "name") -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $probe := $v.probes -}}
+{{- $handlers := include "voice-agent.handlers" $probe | fromJsonArray -}}
+{{- if gt (len $handlers) 1 -}}
+{{- $problems = append $problems (printf "probes.%s has the handlers %s; Kubernetes accepts one. Leave the others out." $name (join " and " $handlers)) -}}
+{{- else if and $probe (not $handlers) (not (has "probes" $ports)) -}}
+{{- $problems = append $problems (printf "command is %s, but probes.%s asks the image's own worker. Set probes.%s.httpGet, tcpSocket, exec or grpc to what your command answers, or probes.%s to null." (join " " $v.command | quote) $name $name $name) -}}
+{{- end -}}
+{{- end -}}
+
+{{- if $v.state.valkey.enabled -}}
+{{- if ne $v.state.store "redis" -}}
+{{- $problems = append $problems (printf "state.valkey.enabled is true, but state.store is %s: nothing would use it. Set state.store=redis, or state.valkey.enabled=false." $v.state.store) -}}
+{{- end -}}
+{{- if $v.state.redis.url -}}
+{{- $problems = append $problems (printf "state.valkey.enabled is true and state.redis.url is %q: keepers use one server. Empty state.redis.url, or set state.valkey.enabled=false." $v.state.redis.url) -}}
+{{- end -}}
+{{- if $v.state.redis.ca.secretName -}}
+{{- $problems = append $problems (printf "state.redis.ca.secretName is %q, but the Valkey of state.valkey.enabled has no certificate. Empty it, or bring a server with TLS and name it in state.redis.url." $v.state.redis.ca.secretName) -}}
+{{- end -}}
+{{- if not $v.state.redis.existingSecret.name -}}
+{{- $problems = append $problems (printf "state.valkey.enabled is true, but state.redis.existingSecret.name is not set, and Valkey needs a password. Make a Secret and name it there: kubectl -n %s create secret generic voice-agent-valkey --from-literal=%s=$(openssl rand -hex 32)" (include "voice-agent.namespace" .) $v.state.redis.existingSecret.passwordKey) -}}
+{{- end -}}
+{{- end -}}
+
 {{- if eq $v.state.store "redis" -}}
-{{- if not $v.state.redis.url -}}
-{{- $problems = append $problems "state.store is redis, but state.redis.url is not set. Set it to your server, for example rediss://redis.example.internal:6379, or set state.store to memory." -}}
-{{- else if not (regexMatch "^(rediss?|sentinels?)://[^/?#\\s]+" $v.state.redis.url) -}}
+{{- if not (or $v.state.redis.url $v.state.valkey.enabled) -}}
+{{- $problems = append $problems "state.store is redis, but state.redis.url is not set. Set it to your server, for example rediss://redis.example.internal:6379, or set state.valkey.enabled=true, or state.store to memory." -}}
+{{- else if and $v.state.redis.url (not (regexMatch "^(rediss?|sentinels?)://[^/?#\\s]+" $v.state.redis.url)) -}}
 {{- $problems = append $problems (printf "state.redis.url is %q, which is not a server's URL. Begin it with redis://, rediss://, sentinel:// or sentinels://." $v.state.redis.url) -}}
-{{- else if regexMatch "//[^/@]*:[^/@]*@" $v.state.redis.url -}}
+{{- else if and $v.state.redis.url (regexMatch "//[^/@]*:[^/@]*@" $v.state.redis.url) -}}
 {{- $problems = append $problems "state.redis.url holds a password. Put it into a Secret and name that in state.redis.existingSecret.name." -}}
 {{- end -}}
 {{- if not $v.state.encryption.existingSecret.name -}}

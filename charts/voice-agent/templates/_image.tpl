@@ -1,14 +1,19 @@
-{{/* The image's reference; a digest wins over a tag. */}}
+{{/* The agent image's reference. */}}
 {{- define "voice-agent.image" -}}
-{{- $registry := default .Values.image.registry (dig "imageRegistry" "" (default dict .Values.global)) -}}
-{{- $repository := .Values.image.repository -}}
+{{- include "voice-agent.imageReference" (dict "root" . "image" .Values.image "tag" .Chart.AppVersion) -}}
+{{- end -}}
+
+{{/* The reference of `image`, with the tag `tag` where it names none; a digest wins over a tag. */}}
+{{- define "voice-agent.imageReference" -}}
+{{- $registry := default .image.registry (dig "imageRegistry" "" (default dict .root.Values.global)) -}}
+{{- $repository := .image.repository -}}
 {{- if $registry -}}
 {{- $repository = printf "%s/%s" (trimSuffix "/" $registry) $repository -}}
 {{- end -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" $repository .image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- printf "%s:%s" $repository (default .tag .image.tag) -}}
 {{- end -}}
 {{- end -}}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.images import agent, livekit, simulator
+from lab.images import agent, livekit, simulator, valkey
 from lab.images.builder import IMAGES, ImageError
 from lab.images.image import Image
 from lab.images.progress import say
@@ -19,6 +19,7 @@ RECIPES: dict[str, Callable[[], Image]] = {
     "voice-agent": agent.image,
     "voice-agent-lab": simulator.image,
     "livekit-server": livekit.image,
+    "valkey": valkey.image,
 }
 
 

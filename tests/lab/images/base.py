@@ -65,15 +65,32 @@ def provide(builder: Builder, dockerfile: Path) -> Bases:
     Raises:
         ImageError: the image that was asked for cannot be pulled, or Debian's packages cannot be had.
     """
-    asked = choice()
-    if asked != "debian":
-        reference = asked or public(dockerfile)
-        if builder.pull(reference):
-            return Bases(reference, reference)
-        if asked:
-            raise ImageError(f"LAB_BASE_IMAGE={asked} cannot be pulled: name another image, or `debian`")
-        say(f"no registry has {reference.partition('@')[0]}: making a base of Debian {SUITE}'s packages")
+    if pulled := _pulled(builder, dockerfile):
+        return Bases(pulled, pulled)
     return Bases(_debian(builder, "base", RUNTIME), _debian(builder, "build-base", BUILD))
+
+
+def provide_with(builder: Builder, dockerfile: Path, package: str) -> str:
+    """A base image with one of Debian's packages, or, where images can be pulled, with apt-get that installs it.
+
+    Raises:
+        ImageError: as `provide`.
+    """
+    return _pulled(builder, dockerfile) or _debian(builder, package, (package,))
+
+
+def _pulled(builder: Builder, dockerfile: Path) -> str | None:
+    """The image that was asked for, or else the public one, if a registry has it."""
+    asked = choice()
+    if asked == "debian":
+        return None
+    reference = asked or public(dockerfile)
+    if builder.pull(reference):
+        return reference
+    if asked:
+        raise ImageError(f"LAB_BASE_IMAGE={asked} cannot be pulled: name another image, or `debian`")
+    say(f"no registry has {reference.partition('@')[0]}: making a base of Debian {SUITE}'s packages")
+    return None
 
 
 def _debian(builder: Builder, name: str, wanted: tuple[str, ...]) -> str:

@@ -59,3 +59,10 @@ def test_dockerfile_without_a_base_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     with pytest.raises(ImageError, match="has no line ARG BASE_IMAGE="):
         base.public(tmp_path / "Dockerfile")
+
+
+def test_a_package_comes_with_a_base_of_debians_packages_and_into_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAB_BASE_IMAGE", raising=False)
+    public = base.public(agent.DOCKERFILE)
+    assert base.provide_with(Registry(public), agent.DOCKERFILE, "valkey-server") == public
+    assert base.provide_with(Registry(), agent.DOCKERFILE, "valkey-server").startswith("localhost/valkey-server:")

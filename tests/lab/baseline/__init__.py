@@ -1,0 +1,74 @@
+"""The published blueprint in the lab's cluster: what the product's calls are compared with."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.cluster.base import POD_SECURITY, PRODUCT_NAMESPACE
+from lab.kubectl import Kubectl
+from lab.paths import VALUES
+from lab.services import CA_CONFIG_MAP, GEMINI_SECRET, LIVEKIT_SECRET
+from lab.stage import RELEASE, Stage
+
+NAMESPACE = "blueprint"
+AGENT_NAME = "blueprint"
+
+WORKER = Path(__file__).with_name("worker.py")
+VALUES_FILES = (VALUES / "blueprint.yaml", Path(__file__).with_name("values.yaml"))
+
+_CONFIG_MAP = "baseline"
+
+
+@dataclass
+class Blueprint(Stage):
+    """A stage whose release is the blueprint's, in a namespace of its own: every disruption can be done to it too.
+
+    Attributes:
+        agent_name: what callers ask for to reach its workers.
+        replicas: its worker pods.
+    """
+
+    agent_name: str = AGENT_NAME
+    replicas: int = 2
+
+    def install(self, *args: str, wait: float = 300) -> None:
+        """Install or upgrade the release and wait until its pods are ready."""
+        script = WORKER.read_text()
+        self.kubectl.apply(_named("ConfigMap", _CONFIG_MAP, {"worker.py": script}))
+        values = [word for file in VALUES_FILES for word in ("--values", str(file))]
+        # The pods do not follow a change of a ConfigMap by themselves.
+        key = hashlib.sha256(script.encode()).hexdigest()[:12]
+        values += ["--set-string", f"agent.name={self.agent_name},podAnnotations.voice-agent/baseline={key}"]
+        values += ["--set", f"replicas={self.replicas}"]
+        self.kubectl.install(RELEASE, *values, *self.helm_args, *args, wait=wait)
+
+
+def blueprint(stage: Stage, *, agent_name: str = AGENT_NAME, replicas: int = 2) -> Blueprint:
+    """The blueprint's stage beside the product's, with the same servers; nothing is installed yet.
+
+    Args:
+        stage: where the product is, with the lab's own servers.
+        agent_name: what callers ask for to reach the blueprint's workers; another than the product's.
+        replicas: its worker pods.
+
+    Raises:
+        CommandError: the API server refused an object.
+    """
+    kubectl = stage.kubectl.in_namespace(NAMESPACE)
+    levels = {f"pod-security.kubernetes.io/{mode}": POD_SECURITY[PRODUCT_NAMESPACE] for mode in ("enforce", "warn")}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": levels}}
+    kubectl.apply(namespace)
+    kinds = {LIVEKIT_SECRET: "Secret", GEMINI_SECRET: "Secret", CA_CONFIG_MAP: "ConfigMap"}
+    kubectl.apply(*(_copy(stage.kubectl, kind, name) for name, kind in kinds.items()))
+    return Blueprint(stage.cluster, kubectl, stage.endpoints, stage.helm_args, agent_name=agent_name, replicas=replicas)
+
+
+def _copy(kubectl: Kubectl, kind: str, name: str) -> dict[str, Any]:
+    return _named(kind, name, kubectl.get(kind.lower(), name)["data"])
+
+
+def _named(kind: str, name: str, data: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data}
