@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from lab.ports import free_port
 _LINE_LIMIT = 1024 * 1024
 # Generous: a start takes 3 s on an idle machine.
 _DEADLINE_SECONDS = 180.0
+_PRODUCT = (sys.executable, "-m", "voice_agent", "worker")
 
 LogLine = dict[str, Any]
 
@@ -165,19 +166,19 @@ def _parsed(line: str) -> LogLine:
 
 
 @asynccontextmanager
-async def worker(variables: Mapping[str, str], *, pod: str = "pod-a") -> AsyncIterator[Worker]:
+async def worker(
+    variables: Mapping[str, str], *, pod: str = "pod-a", command: Sequence[str] = _PRODUCT
+) -> AsyncIterator[Worker]:
     """Run a worker for as long as the context lasts; it is killed, with its calls, if it still runs at the end.
 
     Args:
         variables: its settings, see ``environment``; probes and metrics get free ports.
         pod: the name that it gives itself.
+        command: what to run instead of the product; it need not have probes.
     """
     probe_port, metrics_port = free_port(), free_port()
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "voice_agent",
-        "worker",
+        *command,
         env={
             **os.environ,
             "PROBE_PORT": str(probe_port),
