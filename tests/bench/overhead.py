@@ -5,8 +5,8 @@ python tests/bench/overhead.py --quick    # about 2 minutes, for a look
 
 Both workers stay up and take turns in having calls, so that whatever the machine does meanwhile meets both; their
 calls never run at the same time. The worker's CPU is that of all of its processes, without callers, servers, keepers.
-The plain worker is configured as ours is: else livekit-agents' own voice activity detection, which Gemini makes
-needless, would hide what we cost. `--default` adds one that runs it.
+The plain worker is configured as ours is: else livekit-agents' own voice activity detection and the models that it
+loads, which Gemini makes needless, would hide what we cost. `--default` adds one that has them.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ Source: docs.livekit.io/agents/integrations/realtime/gemini and its Voice AI qui
 endpoint, which is the simulator's, and what two workers on one machine need: a port for each, and a load that is not
 that of the whole machine.
 
-Environment: AGENT_NAME; GEMINI_BASE_URL; PLAIN_AS: `ours` for the two choices of our image that are not its own work
-(turn detection is left to Gemini, one process is kept warm), `default` for livekit-agents' (its own voice activity
-detection runs besides, a process for each core is kept warm); what livekit-agents and its Google plugin read
-themselves.
+Environment: AGENT_NAME; GEMINI_BASE_URL; PLAIN_AS: `ours` for the choices of our image that are not its own work (turn
+detection is left to Gemini, its models are not loaded, one process is kept warm), `default` for livekit-agents' (its
+own voice activity detection runs besides, its models are loaded, a process for each core is kept warm); what
+livekit-agents and its Google plugin read themselves.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ AS_OURS = os.environ["PLAIN_AS"] == "ours"
 
 server = AgentServer(host="127.0.0.1", port=0, load_fnc=lambda: 0.0)
 if AS_OURS:
+    # Read by the forkserver, which inherits it: larger processes also cost livekit-agents' memory monitor more.
+    os.environ["LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"] = "0"
     server.update_options(num_idle_processes=1)
 
 
