@@ -53,7 +53,7 @@ test: setup tools ## Run every test there is; this is what CI runs.
 	@$(RUN) pytest
 
 test-unit: setup ## Run the tests that need no server, in seconds.
-	@$(RUN) pytest -m "not integration and not image and not cluster" images/agent/tests tools/tests tests/lab
+	@$(RUN) pytest -m "not integration and not image and not cluster" images/agent/tests tools/tests tests/lab tests/bench
 
 test-chart: setup tools ## Render, lint and golden-test the chart.
 	@$(RUN) pytest -m "not cluster" tests/chart
