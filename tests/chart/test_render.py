@@ -58,11 +58,14 @@ BAD_VALUES = {
     ),
     "bad endpoint": (["--set", "gemini.baseUrl=gemini.internal"], "gemini.baseUrl"),
     "grace shorter than the drain": (
-        ["--set", "drain.gracePeriodSeconds=150,drain.timeoutSeconds=120"],
-        "Set drain.timeoutSeconds to at most 45 (or leave it out), or drain.gracePeriodSeconds to at least 225",
+        ["--set", "drain.gracePeriodSeconds=150,drain.timeoutSeconds=145"],
+        "Set drain.timeoutSeconds to at most 140 (or leave it out), or drain.gracePeriodSeconds to at least 155",
     ),
-    "no time to hand calls over": (["--set", "drain.finishWithinSeconds=495"], "Set it below 495"),
-    "grace shorter than the end of a worker": (["--set", "drain.gracePeriodSeconds=60"], "at least 105"),
+    "no time to hand calls over": (
+        ["--set", "drain.gracePeriodSeconds=25"],
+        "Set it to at most 7, or drain.gracePeriodSeconds to at least 70",
+    ),
+    "grace shorter than the end of a worker": (["--set", "drain.gracePeriodSeconds=9"], "at least 10"),
     "bounds the wrong way round": (
         ["--set", "autoscaling.minReplicas=5,autoscaling.maxReplicas=2"],
         "Set the maximum to at least the minimum",

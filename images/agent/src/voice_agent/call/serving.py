@@ -12,7 +12,7 @@ from livekit.agents.voice.room_io import RoomOptions
 from opentelemetry.trace import Span
 
 from voice_agent import agents, gemini
-from voice_agent.call.control import Control, Result
+from voice_agent.call.control import Control, Deadline, Result
 from voice_agent.call.fence import Fence
 from voice_agent.call.handover.offer import Offer
 from voice_agent.call.keeping import Keeping
@@ -95,21 +95,21 @@ async def talk(call: Call, agent: Agent) -> None:
 async def answer_for(call: Call) -> None:
     """The call is ours: from now on the pod may ask for it to be handed over, and the keepers watch over it."""
     ready = prepared(call.context.proc)
-    control = Control(call.context.job.id, lambda seconds: _hand_over(call, seconds))
+    keeping = Keeping(call, ready.settings)
+    control = Control(call.context.job.id, lambda deadline: _hand_over(call, deadline), keeping.abandon)
     await control.start(ready.control)
     call.context.add_shutdown_callback(control.aclose)
     fence = Fence(call.context.room, call.identity.caller, call.identity.epoch, call.give_up_to)
     await fence.start()
-    keeping = Keeping(call, ready.settings)
     await keeping.start()
     call.context.add_shutdown_callback(keeping.aclose)
 
 
-async def _hand_over(call: Call, seconds: float) -> AsyncIterator[Result]:
-    async for result in Offer(call).hand_over(seconds):
+async def _hand_over(call: Call, deadline: Deadline) -> AsyncIterator[Result]:
+    async for result in Offer(call).hand_over(deadline):
         yield result
-        if result is Result.TAKEN:
-            call.context.shutdown(reason="handed over")
+    if call.ending is Ending.HANDED_OVER:
+        call.context.shutdown(reason="handed over")
 
 
 def _brings_model(agent: Agent) -> bool:
