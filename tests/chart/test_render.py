@@ -11,7 +11,7 @@ import yaml
 
 from chart.helm import MINIMAL, VALUES_FILES, RenderError, objects, render
 from lab.paths import CHART
-from voice_agent.worker.drain import SHUTDOWN_SECONDS
+from voice_agent.worker.drain import HAND_OVER_SECONDS, SHUTDOWN_SECONDS
 
 
 @pytest.mark.parametrize("name", VALUES_FILES)
@@ -33,6 +33,7 @@ def test_environments_differ_only_where_they_should() -> None:
 def test_the_chart_knows_how_long_the_worker_takes_to_end() -> None:
     text = (CHART / "templates" / "_drain.tpl").read_text()
     assert f"-}}}}{SHUTDOWN_SECONDS}{{{{-" in text
+    assert f"-}}}}{HAND_OVER_SECONDS}{{{{-" in text
 
 
 BAD_VALUES = {
@@ -63,7 +64,7 @@ BAD_VALUES = {
     ),
     "no time to hand calls over": (
         ["--set", "drain.gracePeriodSeconds=25"],
-        "Set it to at most 7, or drain.gracePeriodSeconds to at least 70",
+        "Set it to at most 3, or drain.gracePeriodSeconds to at least 70",
     ),
     "grace shorter than the end of a worker": (["--set", "drain.gracePeriodSeconds=9"], "at least 10"),
     "bounds the wrong way round": (

@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -17,6 +18,7 @@ from lab.peer import dispatches
 from lab.ports import free_port
 from lab.worker import environment, worker
 
+AGENTS = str(Path(__file__).parent / "agents")
 KILL = signal.SIGKILL
 KEY = Fernet.generate_key().decode()
 
@@ -64,6 +66,30 @@ async def test_calls_of_a_killed_pod_are_taken_up(
                 assert [len(await dispatches(livekit, f"{plan.room}-{call}")) for call in (1, 2, 3)] == [1, 1, 1]
                 assert {call["epoch"] for call in (await one_keeper.calls()).values()} == {2}
                 reports = await fleet.finish()
+    for report in reports:
+        taken_up(report, ["one", "two"])
+
+
+@pytest.mark.parametrize("agent", ["voice_agent.assistant:Assistant", "hanging_agent:Hanging"], ids=["leaves", "hangs"])
+async def test_calls_that_a_drain_leaves_at_its_deadline_are_taken_up(
+    variables: dict[str, str], plan: CallPlan, one_keeper: Keeper, agent: str
+) -> None:
+    variables |= {"AGENT_CLASS": agent, "PYTHONPATH": AGENTS, "DRAIN_FINISH_WITHIN_SECONDS": "0"}
+    async with worker(variables | {"DRAIN_TIMEOUT_SECONDS": "0"}, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 2) as fleet:
+            await fleet.all_answering()
+            async with worker(variables | {"IDLE_PROCESSES": "2"}, pod="two") as two:
+                await two.ready()
+                await fleet.more_answers(1)
+                one.send(signal.SIGTERM)
+                await one.logged("calls that are cut: 2; the keepers have other pods take them up")
+                recovered = [await two.logged("call recovered", times=times) for times in (1, 2)]
+                await fleet.more_answers(2)
+                assert await one.exit_code() == 3
+                reports = await fleet.finish()
+    assert (one.lines[-1]["moved"], one.lines[-1]["cut"]) == (0, 2)
+    assert all(line["memory_kept"] for line in recovered)
     for report in reports:
         taken_up(report, ["one", "two"])
 

@@ -42,8 +42,10 @@ reported at once; each names the key, its value and the fix.
 {{- $problems = append $problems (printf "drain.timeoutSeconds is %d, but drain.gracePeriodSeconds is %d and the last %d s of it are needed to end the worker: calls would be killed. Set drain.timeoutSeconds to at most %d (or leave it out), or drain.gracePeriodSeconds to at least %d." $timeout $grace $shutdown (max 0 (sub $grace $shutdown)) (add $timeout $shutdown)) -}}
 {{- end -}}
 {{- $finish := $v.drain.finishWithinSeconds | int64 -}}
-{{- if and (ge $timeout 0) (gt (mul 2 $finish) $timeout) -}}
-{{- $problems = append $problems (printf "drain.finishWithinSeconds is %d, but calls are cut after %d s, and half of that is for handing them over. Set it to at most %d, or drain.gracePeriodSeconds to at least %d." $finish $timeout (div $timeout 2) (add (mul 2 $finish) $shutdown)) -}}
+{{- $handOver := include "voice-agent.handOverSeconds" . | int64 -}}
+{{- $mostToFinish := max 0 (min (div $timeout 2) (sub $timeout $handOver)) -}}
+{{- if and (ge $timeout 0) (gt $finish $mostToFinish) -}}
+{{- $problems = append $problems (printf "drain.finishWithinSeconds is %d, but calls are cut after %d s, and half of that, %d s at least, is for handing them over. Set it to at most %d, or drain.gracePeriodSeconds to at least %d." $finish $timeout $handOver $mostToFinish (add $shutdown (max (mul 2 $finish) (add $finish $handOver)))) -}}
 {{- end -}}
 
 {{- if eq $v.state.store "redis" -}}

@@ -152,7 +152,7 @@ class Settings(Common):
         setting(
             "DRAIN_FINISH_WITHIN_SECONDS",
             "how long after SIGTERM live calls may end by themselves before they are handed over to other pods",
-            "set it to a whole number of seconds from 0 up, half of DRAIN_TIMEOUT_SECONDS at most",
+            "set it to a whole number of seconds from 0 up, at most half of DRAIN_TIMEOUT_SECONDS, and 12 less",
             ge=0,
         ),
     ] = 30
