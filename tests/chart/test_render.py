@@ -11,7 +11,7 @@ import yaml
 
 from chart.helm import MINIMAL, VALUES_FILES, RenderError, objects, render
 from lab.paths import CHART
-from voice_agent.worker.drain import SHUTDOWN_SECONDS
+from voice_agent.worker.drain import HAND_OVER_SECONDS, SHUTDOWN_SECONDS
 
 
 @pytest.mark.parametrize("name", VALUES_FILES)
@@ -33,6 +33,7 @@ def test_environments_differ_only_where_they_should() -> None:
 def test_the_chart_knows_how_long_the_worker_takes_to_end() -> None:
     text = (CHART / "templates" / "_drain.tpl").read_text()
     assert f"-}}}}{SHUTDOWN_SECONDS}{{{{-" in text
+    assert f"-}}}}{HAND_OVER_SECONDS}{{{{-" in text
 
 
 VALKEY = "state.store=redis,state.encryption.existingSecret.name=k,state.valkey.enabled=true"
@@ -60,11 +61,14 @@ BAD_VALUES = {
     ),
     "bad endpoint": (["--set", "gemini.baseUrl=gemini.internal"], "gemini.baseUrl"),
     "grace shorter than the drain": (
-        ["--set", "drain.gracePeriodSeconds=150,drain.timeoutSeconds=120"],
-        "Set drain.timeoutSeconds to at most 45 (or leave it out), or drain.gracePeriodSeconds to at least 225",
+        ["--set", "drain.gracePeriodSeconds=150,drain.timeoutSeconds=145"],
+        "Set drain.timeoutSeconds to at most 140 (or leave it out), or drain.gracePeriodSeconds to at least 155",
     ),
-    "no time to hand calls over": (["--set", "drain.finishWithinSeconds=495"], "Set it below 495"),
-    "grace shorter than the end of a worker": (["--set", "drain.gracePeriodSeconds=60"], "at least 105"),
+    "no time to hand calls over": (
+        ["--set", "drain.gracePeriodSeconds=25"],
+        "Set it to at most 3, or drain.gracePeriodSeconds to at least 70",
+    ),
+    "grace shorter than the end of a worker": (["--set", "drain.gracePeriodSeconds=9"], "at least 10"),
     "bounds the wrong way round": (
         ["--set", "autoscaling.minReplicas=5,autoscaling.maxReplicas=2"],
         "Set the maximum to at least the minimum",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 from lab.callers import CallFleet, CallPlan
 from lab.worker import Worker, worker
+from voice_agent.worker.drain import SHUTDOWN_SECONDS
 
+AGENTS = str(Path(__file__).parent / "agents")
 TERM = signal.SIGTERM
 
 
@@ -62,6 +65,22 @@ async def test_calls_that_outlast_the_deadline_are_cut_and_reported(variables: d
 
     assert (last["finished"], last["cut"]) == (0, 1)
     assert report.lost
+
+
+async def test_a_job_that_hangs_does_not_hold_the_pod(variables: dict[str, str], plan: CallPlan) -> None:
+    variables |= {"AGENT_CLASS": "hanging_agent:Hanging", "PYTHONPATH": AGENTS, "DRAIN_TIMEOUT_SECONDS": "1"}
+    async with worker(variables) as pod:
+        await pod.ready()
+        async with CallFleet(replace(plan, answer_timeout_s=3, give_up_after=1), 1) as fleet:
+            await fleet.all_answering()
+            pod.send(TERM)
+            await pod.logged("the drain deadline has come")
+            # Some of a starved machine's time is neither the job's nor ours.
+            assert await pod.exit_code(SHUTDOWN_SECONDS + 5) == 3
+            await fleet.finish()
+    assert [line for line in pod.lines if line["message"] == "hanging"]
+    assert [line for line in pod.lines if "they are killed" in line["message"]]
+    assert pod.lines[-1]["cut"] == 1
 
 
 async def test_an_idle_pod_leaves_at_once(variables: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,18 @@ from pathlib import Path
 import pytest
 from livekit import rtc
 
-from lab.callers import CallFleet, CallPlan, CallReport, assert_ok
+from lab.callers import CallFleet, CallPlan, CallReport, StarvedError, assert_ok
+from lab.callers.results import STARVED_SECONDS
 from lab.gemini import Simulator
 from lab.livekit import LiveKit
 from lab.peer import ask, called_for, dispatches, participant
 from lab.worker import worker
 from voice_agent.call.handover.wire import MEET, STATE_TOPIC, TAKE, TAKEN
+from voice_agent.worker.drain import SHUTDOWN_SECONDS
 
 AGENTS = str(Path(__file__).parent / "agents")
 TERM = signal.SIGTERM
+SPOT_GRACE_SECONDS = 25
 
 
 @pytest.fixture
@@ -99,6 +103,34 @@ async def test_a_pod_full_of_calls_is_emptied(variables: dict[str, str], plan: C
                 await fleet.more_answers(1)
                 reports = await fleet.finish()
     assert one.lines[-1]["moved"] == 4
+    for report in reports:
+        assert report.pods == ["one", "two"]
+        unnoticed(report)
+
+
+async def test_a_spot_nodes_grace_is_enough_for_a_pod_full_of_calls(variables: dict[str, str], plan: CallPlan) -> None:
+    # What the chart makes of drain.gracePeriodSeconds: 25, and the most that it lets calls have to end by themselves.
+    timeout = SPOT_GRACE_SECONDS - SHUTDOWN_SECONDS
+    variables |= {"CALL_SLOTS": "6", "DRAIN_TIMEOUT_SECONDS": f"{timeout}"}
+    variables |= {"DRAIN_FINISH_WITHIN_SECONDS": "3"}
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 6) as fleet:
+            await fleet.all_answering()
+            async with worker(variables | {"IDLE_PROCESSES": "3"}, pod="two") as two:
+                await two.ready()
+                began = time.monotonic()
+                one.send(TERM)
+                code = await one.exit_code()
+                took = time.monotonic() - began
+                await fleet.more_answers(1)
+                reports = await fleet.finish()
+    stalled = max(report.longest_stall_s for report in reports)
+    last = one.lines[-1]
+    if (code or took > SPOT_GRACE_SECONDS) and stalled > STARVED_SECONDS:
+        raise StarvedError(f"no processor for {stalled:.1f} s; the pod left with {code} after {took:.1f} s: {last}")
+    assert took <= SPOT_GRACE_SECONDS
+    assert (code, last["moved"], last["cut"]) == (0, 6, 0)
     for report in reports:
         assert report.pods == ["one", "two"]
         unnoticed(report)

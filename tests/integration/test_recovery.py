@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -19,6 +20,7 @@ from lab.worker import environment, worker
 
 KILL = signal.SIGKILL
 KEY = Fernet.generate_key().decode()
+AGENTS = str(Path(__file__).parent / "agents")
 
 
 @pytest.fixture
@@ -116,6 +118,30 @@ async def test_a_second_dispatch_into_a_live_call_changes_nothing(
                 [report] = await fleet.finish()
     assert_ok([report])
     assert report.pods == ["one"]
+
+
+@pytest.mark.parametrize("agent", ["voice_agent.assistant:Assistant", "hanging_agent:Hanging"], ids=["leaves", "hangs"])
+async def test_calls_that_a_drain_leaves_at_its_deadline_are_taken_up(
+    variables: dict[str, str], plan: CallPlan, one_keeper: Keeper, agent: str
+) -> None:
+    variables |= {"AGENT_CLASS": agent, "PYTHONPATH": AGENTS, "DRAIN_FINISH_WITHIN_SECONDS": "0"}
+    async with worker(variables | {"DRAIN_TIMEOUT_SECONDS": "0"}, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 2) as fleet:
+            await fleet.all_answering()
+            async with worker(variables | {"IDLE_PROCESSES": "2"}, pod="two") as two:
+                await two.ready()
+                await fleet.more_answers(1)
+                one.send(signal.SIGTERM)
+                await one.logged("calls that are cut: 2; the keepers have other pods take them up")
+                recovered = [await two.logged("call recovered", times=times) for times in (1, 2)]
+                await fleet.more_answers(2)
+                assert await one.exit_code() == 3
+                reports = await fleet.finish()
+    assert (one.lines[-1]["moved"], one.lines[-1]["cut"]) == (0, 2)
+    assert all(line["memory_kept"] for line in recovered)
+    for report in reports:
+        taken_up(report, ["one", "two"])
 
 
 async def test_a_call_waits_for_a_free_slot(variables: dict[str, str], plan: CallPlan, one_keeper: Keeper) -> None:

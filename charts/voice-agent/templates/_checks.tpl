@@ -36,14 +36,16 @@ reported at once; each names the key, its value and the fix.
 {{- $timeout := include "voice-agent.drainTimeoutSeconds" . | int64 -}}
 {{- if kindIs "invalid" $v.drain.timeoutSeconds -}}
 {{- if lt $timeout 0 -}}
-{{- $problems = append $problems (printf "drain.gracePeriodSeconds is %d, but ending a worker takes up to %d s after its calls. Set it to at least %d plus the seconds that calls may go on." $grace $shutdown $shutdown) -}}
+{{- $problems = append $problems (printf "drain.gracePeriodSeconds is %d, but ending a worker takes up to %d s after the last moment for its calls. Set it to at least %d plus the seconds that calls may go on." $grace $shutdown $shutdown) -}}
 {{- end -}}
 {{- else if gt (add $timeout $shutdown) $grace -}}
 {{- $problems = append $problems (printf "drain.timeoutSeconds is %d, but drain.gracePeriodSeconds is %d and the last %d s of it are needed to end the worker: calls would be killed. Set drain.timeoutSeconds to at most %d (or leave it out), or drain.gracePeriodSeconds to at least %d." $timeout $grace $shutdown (max 0 (sub $grace $shutdown)) (add $timeout $shutdown)) -}}
 {{- end -}}
 {{- $finish := $v.drain.finishWithinSeconds | int64 -}}
-{{- if and (ge $timeout 0) (gt $finish 0) (ge $finish $timeout) -}}
-{{- $problems = append $problems (printf "drain.finishWithinSeconds is %d, but calls are cut after %d s: none would be handed over. Set it below %d, or raise drain.gracePeriodSeconds." $finish $timeout (max 1 $timeout)) -}}
+{{- $handOver := include "voice-agent.handOverSeconds" . | int64 -}}
+{{- $mostToFinish := max 0 (min (div $timeout 2) (sub $timeout $handOver)) -}}
+{{- if and (ge $timeout 0) (gt $finish $mostToFinish) -}}
+{{- $problems = append $problems (printf "drain.finishWithinSeconds is %d, but calls are cut after %d s, and half of that, %d s at least, is for handing them over. Set it to at most %d, or drain.gracePeriodSeconds to at least %d." $finish $timeout $handOver $mostToFinish (add $shutdown (max (mul 2 $finish) (add $finish $handOver)))) -}}
 {{- end -}}
 
 {{- $preStop := include "voice-agent.preStopSeconds" . | int64 -}}

@@ -2,7 +2,13 @@
 Seconds from the drain deadline to the end of the process: the time that voice_agent's shutdown may take
 (voice_agent.worker.drain.SHUTDOWN_SECONDS; a test compares the two).
 */}}
-{{- define "voice-agent.shutdownSeconds" -}}105{{- end -}}
+{{- define "voice-agent.shutdownSeconds" -}}10{{- end -}}
+
+{{/*
+Of the drain's time, what is kept for handing calls over (voice_agent.worker.drain.HAND_OVER_SECONDS; a test compares
+the two), and half of it at least.
+*/}}
+{{- define "voice-agent.handOverSeconds" -}}12{{- end -}}
 
 {{- define "voice-agent.drainTimeoutSeconds" -}}
 {{- if kindIs "invalid" .Values.drain.timeoutSeconds -}}

@@ -1,69 +1,79 @@
-"""The control socket between a job and its worker: what the job tells is counted, for its own metrics end with it."""
+"""The control socket: what the worker orders, the job does."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-import pytest
-from prometheus_client import REGISTRY
-
-from voice_agent.call.control import Control, Restored, Result
-from voice_agent.call.errand import Kind
-from voice_agent.call.recovery import Fresh
+from voice_agent.call.control import Control, Deadline, Result
 from voice_agent.worker.control import Jobs
 
 
-async def never(_: float) -> AsyncIterator[Result]:
-    for result in list[Result]():
-        yield result
+class Job:
+    """Notes what is asked of its call."""
+
+    def __init__(self) -> None:
+        self.deadlines: asyncio.Queue[Deadline] = asyncio.Queue()
+        self.give: asyncio.Event = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def hand_over(self, deadline: Deadline) -> AsyncIterator[Result]:
+        self.deadlines.put_nowait(deadline)
+        await self.give.wait()
+        yield Result.TAKEN
+
+    async def leave(self) -> None:
+        self.let_go.set()
 
 
-async def taken(_: float) -> AsyncIterator[Result]:
-    yield Result.TAKEN
+@asynccontextmanager
+async def connected(job: Job, jobs: Jobs) -> AsyncIterator[None]:
+    control = Control("a", job.hand_over, job.leave)
+    async with jobs.listening():
+        await control.start(jobs.path)
+        try:
+            yield
+        finally:
+            await control.aclose()
 
 
-async def grown(name: str, before: float, **labels: str) -> None:
+async def asked(jobs: Jobs, within: float) -> None:
+    """Ask once the job has said who it is."""
     async with asyncio.timeout(10):
-        while counted(name, **labels) != before + 1:  # noqa: ASYNC110 - Prometheus tells of no change
-            await asyncio.sleep(0.01)
+        while not jobs.hand_over("a", within):  # noqa: ASYNC110 - it says so on the socket only
+            await asyncio.sleep(0)
 
 
-def counted(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(name, labels) or 0.0
+async def test_a_job_that_is_asked_again_only_hurries() -> None:
+    job, jobs = Job(), Jobs()
+    async with connected(job, jobs):
+        await asked(jobs, 600)
+        deadline = await asyncio.wait_for(job.deadlines.get(), 10)
+        assert not deadline.passed
+
+        jobs.hand_over("a", 0)
+        jobs.let_go("a")
+        await asyncio.wait_for(job.let_go.wait(), 10)
+
+        assert deadline.passed
+        assert job.deadlines.empty()
 
 
-@pytest.mark.parametrize(
-    ("told", "result", "reason"),
-    [
-        (Restored(kind=Kind.HANDOVER), "restored", ""),
-        (Restored(kind=Kind.RECOVERY), "restored", ""),
-        *[(Restored(kind=Kind.RECOVERY, fresh=fresh), "fresh", fresh.value) for fresh in Fresh],
-    ],
-)
-async def test_a_call_that_was_taken_up_is_counted_in_the_worker(told: Restored, result: str, reason: str) -> None:
-    labels = {"kind": told.kind.value, "result": result, "reason": reason}
+async def test_a_job_lets_go_of_its_call_only_when_told() -> None:
+    job, jobs = Job(), Jobs()
+    async with connected(job, jobs):
+        await asked(jobs, 600)
+        await asyncio.wait_for(job.deadlines.get(), 10)
+        assert not job.let_go.is_set()
+
+        jobs.let_go("a")
+
+        await asyncio.wait_for(job.let_go.wait(), 10)
+
+
+async def test_a_job_that_is_not_connected_cannot_be_asked() -> None:
     jobs = Jobs()
-    before = REGISTRY.get_sample_value("voice_agent_restores_total", labels)
-    assert before is not None, "an alert needs the zero before the first"
-    control = Control("AJ_1", never)
     async with jobs.listening():
-        await control.start(jobs.path)
-        control.tell(told)
-        await grown("voice_agent_restores_total", before, **labels)
-        await control.aclose()
-
-
-async def test_a_job_whose_call_was_taken_up_can_still_hand_it_over() -> None:
-    before = counted("voice_agent_handovers_total", result="taken")
-    restored = counted("voice_agent_restores_total", kind="recovery", result="restored", reason="")
-    jobs = Jobs()
-    control = Control("AJ_1", taken)
-    async with jobs.listening():
-        await control.start(jobs.path)
-        control.tell(Restored(kind=Kind.RECOVERY))
-        await grown("voice_agent_restores_total", restored, kind="recovery", result="restored", reason="")
-        assert jobs.hand_over("AJ_1", 1.0)
-        await grown("voice_agent_handovers_total", before, result="taken")
-        await control.aclose()
-    assert jobs.moved == {"AJ_1"}
+        assert not jobs.hand_over("a", 1)
+        jobs.let_go("a")

@@ -21,7 +21,9 @@ class Server:
         self.outcomes: Counter[Outcome] = Counter()
         self.closed_to_new_calls = asyncio.Event()
         self.hangs = False
+        self.cannot_be_killed = False
         self.asked: asyncio.Queue[str] = asyncio.Queue()
+        self.within: list[float] = []
         self._was_cut: set[str] = set()
         self._ended = asyncio.Event()
 
@@ -38,10 +40,12 @@ class Server:
         if job.startswith("starting"):
             return False
         self.asked.put_nowait(job)
+        self.within.append(within)
         return True
 
-    def cut(self, jobs: Collection[str]) -> None:
-        self._was_cut |= set(jobs)
+    def cut(self) -> Collection[str]:
+        self._was_cut = set(self.calls)
+        return self._was_cut
 
     async def close_to_new_calls(self) -> None:
         self.closed_to_new_calls.set()
@@ -50,10 +54,16 @@ class Server:
             await self._ended.wait()
 
     async def aclose(self) -> None:
-        if self.hangs:
-            await asyncio.Event().wait()
+        while self.hangs:
+            self._ended.clear()
+            await self._ended.wait()
         for call in list(self.calls):
             self.end(call, Outcome.CUT if call in self._was_cut else Outcome.FINISHED)
+
+    async def kill(self) -> None:
+        if not self.cannot_be_killed:
+            self.hangs = False
+            self._ended.set()
 
 
 async def test_calls_that_end_in_time_are_finished() -> None:
@@ -131,16 +141,113 @@ async def test_a_second_signal_changes_nothing_but_the_log(caplog: pytest.LogCap
     assert (await running).lost == 0
 
 
-async def test_jobs_that_ignore_the_end_do_not_hold_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain_module, "SHUTDOWN_SECONDS", 0.05)
+@pytest.mark.parametrize("cannot_be_killed", [False, True])
+async def test_jobs_that_ignore_the_end_do_not_hold_the_pod(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, cannot_be_killed: bool
+) -> None:
+    monkeypatch.setattr(drain_module, "LEAVE_SECONDS", 0.05)
+    monkeypatch.setattr(drain_module, "KILL_SECONDS", 0.05)
     server, drain = Server("a"), Drain(finish_within_seconds=0, timeout_seconds=0.05)
-    server.hangs = True
+    server.hangs, server.cannot_be_killed = True, cannot_be_killed
+    drain.ask("SIGTERM")
+
+    report = await asyncio.wait_for(drain.run(server), 10)
+
+    assert (report.cut, report.lost) == (1, 1)
+    assert "they are killed" in caplog.text
+    assert bool(server.calls) is cannot_be_killed
+
+
+def test_the_end_leaves_a_spot_nodes_grace_time_to_hand_calls_over() -> None:
+    assert drain_module.SHUTDOWN_SECONDS == 10
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_a_cut_call_is_said_to_go_on_elsewhere_only_where_keepers_are(
+    caplog: pytest.LogCaptureFixture, kept: bool
+) -> None:
+    server, drain = Server("a"), Drain(finish_within_seconds=0, timeout_seconds=0.1, kept=kept)
     drain.ask("SIGTERM")
 
     report = await drain.run(server)
 
-    assert report.jobs_left
-    assert report.lost == 1
+    assert report.cut == 1
+    assert ("the keepers have other pods take them up" in caplog.text) is kept
+
+
+@pytest.mark.parametrize("kept", [0.5, 12.0])
+async def test_time_to_hand_calls_over_is_kept_whatever_they_may_have_to_end(
+    monkeypatch: pytest.MonkeyPatch, kept: float
+) -> None:
+    """Half of it, or what moving a pod full of calls takes: with 12 s of 12.5 that is nearly all."""
+    monkeypatch.setattr(drain_module, "HAND_OVER_SECONDS", kept)
+    server, drain = Server("a"), Drain(finish_within_seconds=30, timeout_seconds=max(1, kept + 0.5))
+    drain.ask("SIGTERM")
+    running = asyncio.create_task(drain.run(server))
+
+    await asyncio.wait_for(server.asked.get(), 4)
+    server.end("a", Outcome.MOVED)
+
+    assert (await running).moved == 1
+
+
+async def test_the_boundary_is_forced_while_there_is_time_to_send_the_state() -> None:
+    server, drain = Server("a"), Drain(finish_within_seconds=0, timeout_seconds=15)
+    drain.ask("SIGTERM")
+    running = asyncio.create_task(drain.run(server))
+    await asyncio.wait_for(server.asked.get(), 10)
+    server.end("a", Outcome.MOVED)
+    await running
+
+    assert 0 < server.within[0] <= 15 - drain_module.GIVE_SECONDS
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_a_pod_that_is_killed_sooner_than_planned_is_drained_sooner(before: bool) -> None:
+    server, drain = Server("a"), Drain(finish_within_seconds=300, timeout_seconds=600)
+    soon = drain_module.SHUTDOWN_SECONDS + 0.5
+    if before:
+        drain.expect_kill(soon)
+    drain.ask("SIGTERM")
+    running = asyncio.create_task(drain.run(server))
+    await server.closed_to_new_calls.wait()
+    if not before:
+        drain.expect_kill(soon)
+
+    report = await asyncio.wait_for(running, 30)
+
+    assert not server.asked.empty(), "it was not offered to other pods first"
+    assert report.cut == 1
+
+
+async def test_jobs_that_were_asked_hear_of_the_shorter_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain_module, "STAGGER_SECONDS", 0.01)
+    server, drain = Server("a"), Drain(finish_within_seconds=0, timeout_seconds=600)
+    drain.ask("SIGTERM")
+    running = asyncio.create_task(drain.run(server))
+    await asyncio.wait_for(server.asked.get(), 10)
+    drain.expect_kill(drain_module.SHUTDOWN_SECONDS + 60)
+    await asyncio.wait_for(server.asked.get(), 10)
+    server.end("a", Outcome.MOVED)
+    await running
+
+    first, second = server.within
+    assert first > 500
+    assert second < 60
+
+
+async def test_a_pod_that_has_the_time_it_counts_with_is_not_hurried(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor does a longer grace lengthen the drain."""
+    server, drain = Server("a"), Drain(finish_within_seconds=0, timeout_seconds=0.5)
+    drain.ask("SIGTERM")
+    # A second went by before the signal, and the API server counts whole ones.
+    drain.expect_kill(drain_module.SHUTDOWN_SECONDS - 1)
+    drain.expect_kill(600)
+
+    report = await asyncio.wait_for(drain.run(server), 30)
+
+    assert report.seconds >= 0.5
+    assert "less time" not in caplog.text
 
 
 async def test_the_wait_for_a_signal_ends_with_the_first() -> None:

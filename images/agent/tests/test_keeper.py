@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,8 +14,9 @@ from livekit import api
 from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
 from voice_agent.keeper.brain import FOUND_AT_A_TIME, Brain
 from voice_agent.keeper.fleet import Fleet, Known
-from voice_agent.keeper.pods import Pod, outdated
+from voice_agent.keeper.pods import Deletion, FleetPods, Pod, outdated
 from voice_agent.keeper.suspicion import TOGETHER_SECONDS, Suspicion
+from voice_agent.kubernetes import ApiServer
 from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.server import Sight
 from voice_agent.tether.wire import Ending, Loss, Tethered
@@ -345,3 +347,32 @@ OLD, OLDER, NEW, STARTING = Pod("old", 2, True), Pod("older", 1, True), Pod("new
 )
 def test_older_pods_close_while_newer_ones_have_room(pods: list[Pod], calls: dict[str, int], closed: set[str]) -> None:
     assert outdated(pods, calls, slots=4) == closed
+
+
+class Api:
+    """The API server with one pod that lives and one that is being deleted."""
+
+    namespace = "calls"
+
+    async def request(
+        self, method: str, path: str, body: object = None, params: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
+        if path.endswith("/replicasets"):
+            return 200, {"items": []}
+        deleted = {"name": "leaving", "deletionTimestamp": "2026-11-24T13:00:25Z", "deletionGracePeriodSeconds": 25}
+        status = {"conditions": [{"type": "Ready", "status": "True"}]}
+        return 200, {
+            "items": [{"metadata": {"name": "staying"}, "status": status}, {"metadata": deleted, "status": status}]
+        }
+
+
+async def test_a_pod_that_is_deleted_is_of_the_fleet_no_more_but_its_deletion_is_known() -> None:
+    pods = FleetPods(cast(ApiServer, Api()), "app=worker")
+
+    assert await pods.living() == frozenset({"staying"})
+    assert await pods.deletion("staying") is None
+    assert await pods.deletion("leaving") == Deletion(25, datetime(2026, 11, 24, 13, 0, 25, tzinfo=UTC))
+
+
+def test_a_deleted_pod_has_the_time_until_it_is_due() -> None:
+    assert 20 < Deletion(25, datetime.now(UTC) + timedelta(seconds=24)).seconds_left <= 24

@@ -107,6 +107,7 @@ class EndedProcess:
 async def test_a_process_that_has_ended_and_is_still_listed_does_not_hold_the_pod(pod: Pod) -> None:
     server, process = pod.server, EndedProcess()
     server._proc_pool = utils.EventEmitter()  # type: ignore[assignment]
+    server._proc_pool.set_target_idle_processes = lambda _: None  # type: ignore[method-assign, assignment]
     server._proc_pool.processes = processes = [process]  # type: ignore[assignment, misc]
     server._job_lifecycle_tasks = set()
     server._msg_chan = utils.aio.Chan()

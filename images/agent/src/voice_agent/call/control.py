@@ -1,13 +1,15 @@
-"""The job's end of the pod's control socket: the worker asks here that the call be handed over."""
+"""The job's end of the pod's control socket: the worker asks here that the call be handed over, or let go."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from voice_agent.call.errand import Kind
 from voice_agent.call.recovery import Fresh
@@ -30,10 +32,39 @@ class Hello(_Line):
 
 
 class HandOver(_Line):
-    """The worker's order: give the call to another pod."""
+    """The worker's order: give the call to another pod. Given again, it only moves the deadline."""
 
     within: float
-    """Seconds until the call is cut."""
+    """Seconds for which a turn boundary may be waited for."""
+
+
+class LetGo(_Line):
+    """The worker's order at the drain's deadline: leave the caller to whom the keepers send."""
+
+    let_go: Literal[True] = True
+
+
+_ORDER: TypeAdapter[HandOver | LetGo] = TypeAdapter(HandOver | LetGo)
+
+
+class Deadline:
+    """A moment that may move while it is waited for.
+
+    Args:
+        seconds: from now.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.move(seconds)
+
+    @property
+    def passed(self) -> bool:
+        """Whether it has come."""
+        return time.monotonic() >= self._at
+
+    def move(self, seconds: float) -> None:
+        """To so many seconds from now."""
+        self._at = time.monotonic() + seconds
 
 
 class Result(StrEnum):
@@ -62,11 +93,21 @@ class Restored(_Line):
 
 
 class Control:
-    """One job's connection to its worker."""
+    """One job's connection to its worker.
 
-    def __init__(self, job: str, hand_over: Callable[[float], AsyncIterator[Result]]) -> None:
+    Args:
+        job: its ID.
+        hand_over: tries to give the call to another pod.
+        let_go: gives it up.
+    """
+
+    def __init__(
+        self, job: str, hand_over: Callable[[Deadline], AsyncIterator[Result]], let_go: Callable[[], Awaitable[None]]
+    ) -> None:
         self._job = job
         self._hand_over = hand_over
+        self._let_go = let_go
+        self._deadline: Deadline | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -96,14 +137,20 @@ class Control:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
             try:
-                order = HandOver.model_validate_json(line)
+                order = _ORDER.validate_json(line)
             except ValidationError:
                 logger.exception("an order of the worker was not understood")
                 continue
-            self._keep(self._obey(order))
+            if isinstance(order, LetGo):
+                self._keep(self._let_go())
+            elif self._deadline is None:
+                self._deadline = Deadline(order.within)
+                self._keep(self._offer(self._deadline))
+            else:
+                self._deadline.move(order.within)
 
-    async def _obey(self, order: HandOver) -> None:
-        async for result in self._hand_over(order.within):
+    async def _offer(self, deadline: Deadline) -> None:
+        async for result in self._hand_over(deadline):
             if self._writer is not None:
                 self._writer.write(Tried(result=result).line())
                 await self._writer.drain()

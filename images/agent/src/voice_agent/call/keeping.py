@@ -86,15 +86,29 @@ class Keeping:
         """
         if self._tether is None:
             return
-        if self._task is not None:
-            await cancel_and_wait(self._task)
-        for event in _EVENTS:
-            self._call.session.off(event, self._note)  # type: ignore[arg-type]
+        await self._stop()
         # At the drain's deadline, and when LiveKit ends the job, the session closes as if the agent had wished it.
         taken_away = reason == _ENDED_FROM_OUTSIDE and self._call.ending is Ending.FINISHED
         if self._call.ending is not None and not taken_away:
             self._tether.goodbye(self._call.ending)
         await self._tether.__aexit__(None, None, None)
+
+    async def abandon(self) -> None:
+        """Leave a caller who is still there to the keepers, who go on from the last snapshot.
+
+        To be called before the session closes: what it says of the conversation then is not how the call was.
+        """
+        if self._tether is None or self._call.ending is not None:
+            return
+        tether, self._tether = self._tether, None
+        await self._stop()
+        await tether.__aexit__(None, None, None)
+
+    async def _stop(self) -> None:
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+        for event in _EVENTS:
+            self._call.session.off(event, self._note)  # type: ignore[arg-type]
 
     def _note(self, _: object) -> None:
         self._changed.set()

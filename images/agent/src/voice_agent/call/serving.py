@@ -12,7 +12,7 @@ from livekit.agents.voice.room_io import RoomOptions
 from opentelemetry.trace import Span
 
 from voice_agent import agents, gemini
-from voice_agent.call.control import Control, Restored, Result
+from voice_agent.call.control import Control, Deadline, Restored, Result
 from voice_agent.call.fence import Fence
 from voice_agent.call.handover.offer import Offer
 from voice_agent.call.keeping import Keeping
@@ -106,21 +106,21 @@ async def answer_for(call: Call, restored: Restored | None = None) -> None:
         restored: how it came here, if another agent began it.
     """
     ready = prepared(call.context.proc)
-    control = Control(call.context.job.id, lambda seconds: _hand_over(call, seconds))
+    keeping = Keeping(call, ready.settings)
+    control = Control(call.context.job.id, lambda deadline: _hand_over(call, deadline), keeping.abandon)
     await control.start(ready.control)
     if restored is not None:
         control.tell(restored)
     call.context.add_shutdown_callback(control.aclose)
-    keeping = Keeping(call, ready.settings)
     await keeping.start()
     call.context.add_shutdown_callback(keeping.aclose)
 
 
-async def _hand_over(call: Call, seconds: float) -> AsyncIterator[Result]:
-    async for result in Offer(call).hand_over(seconds):
+async def _hand_over(call: Call, deadline: Deadline) -> AsyncIterator[Result]:
+    async for result in Offer(call).hand_over(deadline):
         yield result
-        if result is Result.TAKEN:
-            call.context.shutdown(reason="handed over")
+    if call.ending is Ending.HANDED_OVER:
+        call.context.shutdown(reason="handed over")
 
 
 def _brings_model(agent: Agent) -> bool:

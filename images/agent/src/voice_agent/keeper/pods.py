@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from voice_agent.kubernetes import ERRORS, ApiServer
@@ -34,6 +35,24 @@ class Pod:
     ready: bool
 
 
+@dataclass(frozen=True)
+class Deletion:
+    """A pod that was told to go.
+
+    Attributes:
+        grace_seconds: as last asked for.
+        due: when they are over, counted from the first request.
+    """
+
+    grace_seconds: int
+    due: datetime
+
+    @property
+    def seconds_left(self) -> float:
+        """From now until `due`, on the API server's clock as far as ours agrees with it."""
+        return (self.due - datetime.now(UTC)).total_seconds()
+
+
 class FleetPods:
     """Asks the API server; a `Pods`.
 
@@ -46,6 +65,7 @@ class FleetPods:
         self._api = api
         self._selector = selector
         self._pods: list[Pod] = []
+        self._deletions: dict[str, Deletion] = {}
         self._read_at = -_FRESH_SECONDS
 
     async def living(self) -> frozenset[str] | None:
@@ -69,6 +89,10 @@ class FleetPods:
             self._read_at = time.monotonic()
         return self._pods
 
+    async def deletion(self, pod: str) -> Deletion | None:
+        """How `pod` is being deleted; None if it is not, or nobody can be asked."""
+        return None if await self.all() is None else self._deletions.get(pod)
+
     async def _read(self) -> list[Pod]:
         pods = await self._items(f"/api/v1/namespaces/{self._api.namespace}/pods")
         sets = await self._items(f"/apis/apps/v1/namespaces/{self._api.namespace}/replicasets")
@@ -76,6 +100,14 @@ class FleetPods:
             each["metadata"]["labels"][_HASH]: int(each["metadata"]["annotations"][_REVISION])
             for each in sets
             if _HASH in each["metadata"].get("labels", {}) and _REVISION in each["metadata"].get("annotations", {})
+        }
+        self._deletions = {
+            each["metadata"]["name"]: Deletion(
+                each["metadata"].get("deletionGracePeriodSeconds", 0),
+                datetime.fromisoformat(each["metadata"]["deletionTimestamp"]),
+            )
+            for each in pods
+            if "deletionTimestamp" in each["metadata"]
         }
         return [
             Pod(

@@ -108,9 +108,12 @@ class Routes:
         )
 
     async def _pod(self, request: web.Request) -> web.Response:
-        """Whether a pod shall leave new calls to newer ones."""
+        """Whether a pod shall leave new calls to newer ones, and how long it has if it is being deleted."""
         await self._tethers.admit(request)
         pods = await self._pods.all() if self._pods else None
         calls = Counter(known.call.pod for known in self._brain.calls())
-        closed = pods is not None and request.match_info["pod"] in outdated(pods, calls, self._slots)
-        return web.json_response({"closed": closed})
+        pod = request.match_info["pod"]
+        closed = pods is not None and pod in outdated(pods, calls, self._slots)
+        deletion = await self._pods.deletion(pod) if self._pods else None
+        told = {"grace_seconds": deletion.grace_seconds, "seconds_left": deletion.seconds_left} if deletion else None
+        return web.json_response({"closed": closed, "deletion": told})

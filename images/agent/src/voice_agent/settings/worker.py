@@ -135,7 +135,7 @@ class Settings(Common):
         setting(
             "DRAIN_TIMEOUT_SECONDS",
             "how long live calls may go on after SIGTERM before they are cut",
-            "set it to a whole number of seconds from 0 up; the pod's grace period must be at least 105 s longer",
+            "set it to a whole number of seconds from 0 up; the pod's grace period must be at least 10 s longer",
             ge=0,
         ),
     ] = 480
@@ -144,7 +144,7 @@ class Settings(Common):
         setting(
             "DRAIN_FINISH_WITHIN_SECONDS",
             "how long after SIGTERM live calls may end by themselves before they are handed over to other pods",
-            "set it to a whole number of seconds from 0 up, less than DRAIN_TIMEOUT_SECONDS",
+            "set it to a whole number of seconds from 0 up, at most half of DRAIN_TIMEOUT_SECONDS, and 12 less",
             ge=0,
         ),
     ] = 30

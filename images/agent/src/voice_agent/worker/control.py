@@ -12,7 +12,7 @@ from pathlib import Path
 from prometheus_client import Counter
 from pydantic import TypeAdapter, ValidationError
 
-from voice_agent.call.control import HandOver, Hello, Restored, Result, Tried
+from voice_agent.call.control import HandOver, Hello, LetGo, Restored, Result, Tried
 from voice_agent.call.errand import Kind
 from voice_agent.call.recovery import Fresh
 from voice_agent.telemetry import metrics
@@ -50,11 +50,21 @@ class Jobs:
             self._folder.cleanup()
 
     def hand_over(self, job: str, within: float) -> bool:
-        """Ask `job` to hand its call over in `within` seconds; False when it is not connected."""
+        """Ask `job` to hand its call over in `within` seconds; False when it is not connected.
+
+        Asked again, it is only the deadline that moves.
+        """
+        return self._order(job, HandOver(within=within))
+
+    def let_go(self, job: str) -> None:
+        """Have `job` leave its caller to the keepers; the end of its process is not waited for."""
+        self._order(job, LetGo())
+
+    def _order(self, job: str, order: HandOver | LetGo) -> bool:
         writer = self._jobs.get(job)
         if writer is None or writer.is_closing():
             return False
-        writer.write(HandOver(within=within).line())
+        writer.write(order.line())
         return True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

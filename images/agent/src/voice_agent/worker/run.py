@@ -6,13 +6,14 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 from contextlib import nullcontext
 from enum import IntEnum
 
 from voice_agent.call.keeping import credential_of
 from voice_agent.settings import Settings
 from voice_agent.telemetry import logs, traces
-from voice_agent.worker.drain import Drain, Report
+from voice_agent.worker.drain import EXIT_SECONDS, Drain, Report
 from voice_agent.worker.probes import metrics, probes
 from voice_agent.worker.server import CallServer
 from voice_agent.worker.standing import Standing
@@ -49,13 +50,14 @@ def run(settings: Settings) -> ExitCode:
 
 
 async def _serve(settings: Settings) -> ExitCode:
-    drain = Drain(settings.drain_timeout_seconds, settings.drain_finish_within_seconds)
+    kept = settings.keeper_url is not None
+    drain = Drain(settings.drain_timeout_seconds, settings.drain_finish_within_seconds, kept=kept)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain.ask, number.name)
     standing = None
     if settings.keeper_url is not None:
-        standing = Standing(settings.keeper_url, settings.pod_name, credential_of(settings))
+        standing = Standing(settings.keeper_url, settings.pod_name, credential_of(settings), drain.expect_kill)
     server = CallServer(settings, drain, standing)
     started = asyncio.Event()
     server.on("worker_started", started.set)
@@ -73,8 +75,7 @@ async def _serve(settings: Settings) -> ExitCode:
             asked.cancel()
             logger.critical("the worker stopped by itself", exc_info=serving.exception())
             return ExitCode.CRASHED
-        report = await drain.run(server)
-    return _leave(report)
+        return _leave(await drain.run(server))
 
 
 async def _both(started: asyncio.Event, drain: Drain) -> None:
@@ -98,8 +99,8 @@ def _leave(report: Report) -> ExitCode:
             "seconds": report.seconds,
         },
     )
-    if report.jobs_left:
-        # Waiting for their threads would only end with SIGKILL.
-        logging.shutdown()
-        os._exit(code)
+    # Whatever hangs now, a connection, an exporter, the thread that waits for a process: the grace is over soon.
+    leaving = threading.Timer(EXIT_SECONDS, os._exit, [code])
+    leaving.daemon = True
+    leaving.start()
     return code

@@ -12,13 +12,14 @@ from functools import partial
 
 from livekit.agents import AgentServer, JobRequest
 from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
+from livekit.agents.ipc.supervised_proc import SupervisedProc
 
 from voice_agent.call import process, session
 from voice_agent.settings import Settings
 from voice_agent.telemetry import metrics
 from voice_agent.worker import forkserver
 from voice_agent.worker.control import Jobs
-from voice_agent.worker.drain import PROCESS_TIMEOUT_SECONDS, SESSION_END_TIMEOUT_SECONDS, Drain, Outcome
+from voice_agent.worker.drain import Drain, Outcome
 from voice_agent.worker.slots import FULL_THRESHOLD, NoFreeSlotError, Slots
 from voice_agent.worker.standing import Standing
 
@@ -53,8 +54,6 @@ class CallServer(AgentServer):
             num_idle_processes=settings.idle_processes,
             job_memory_limit_mb=settings.call_memory_limit_mib,
             initialize_process_timeout=PROCESS_START_TIMEOUT_SECONDS,
-            shutdown_process_timeout=PROCESS_TIMEOUT_SECONDS,
-            session_end_timeout=SESSION_END_TIMEOUT_SECONDS,
             preload_modules=[forkserver.__name__],
             log_level=settings.log_level,
             # Its health endpoint says OK before registration and in a drain; the probes are ours.
@@ -88,15 +87,26 @@ class CallServer(AgentServer):
         """Ask a job to give its call to another pod in `within` seconds; False when it cannot be asked."""
         return self.jobs.hand_over(job, within)
 
-    def cut(self, jobs: Collection[str]) -> None:
-        """From now on the end of these jobs is not theirs but the deadline's."""
-        self._cut |= frozenset(jobs)
+    def cut(self) -> Collection[str]:
+        """Have the jobs that no other pod has relieved let go of their calls; returns their IDs."""
+        # The others are only saying their last words.
+        self._cut = frozenset(self.running()) - self.jobs.moved
+        for job in self._cut:
+            self.jobs.let_go(job)
+        return self._cut
+
+    async def kill(self) -> None:
+        """Kill every process of a job, even one that hangs or is stopped."""
+        processes = [p for p in self._proc_pool.processes if isinstance(p, SupervisedProc) and p.started]
+        await asyncio.gather(*(process.kill() for process in processes), return_exceptions=True)
 
     async def close_to_new_calls(self) -> None:
         """Tell LiveKit to send no more calls, and wait for the last call to end."""
         # Not `drain()`: livekit-agents 1.8.9 waits for the processes in a loop that never yields once one has ended and
         # is still listed, as happens when two end at the same moment. The pod then stands still until SIGKILL.
         self._draining = True
+        # No call will come for them, and the jobs of this node need the time.
+        self._proc_pool.set_target_idle_processes(0)
         await self._update_worker_status()
         # In-flight calls finish launching.
         await asyncio.gather(*self._job_lifecycle_tasks, return_exceptions=True)
@@ -152,10 +162,10 @@ class CallServer(AgentServer):
         if executor.running_job is None:
             return
         job = executor.running_job.job
-        if job.id in self._cut:
-            outcome = Outcome.CUT
-        elif job.id in self.jobs.moved:
+        if job.id in self.jobs.moved:
             outcome = Outcome.MOVED
+        elif job.id in self._cut:
+            outcome = Outcome.CUT
         else:
             outcome = Outcome.FAILED if executor.status is JobStatus.FAILED else Outcome.FINISHED
         self.outcomes[outcome] += 1

@@ -1,14 +1,16 @@
-"""Whether this pod should still take calls, as the keepers see the fleet.
+"""What the keepers know of this pod that it cannot know itself: whether newer pods have room, when it is killed.
 
 A pod of an older revision that is not yet told to go takes calls and handovers as any other, and each of them would
 move once more. The keepers tell such a pod to close as soon as newer pods have room, and to open again when they have
-none.
+none. The grace with which a pod is deleted may be shorter than the one in its manifest (`kubectl delete
+--grace-period`, an eviction), and only the API server knows it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -25,6 +27,17 @@ FORGET_SECONDS = 10.0
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
 
 
+class Deletion(BaseModel):
+    """A pod that is being deleted."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    grace_seconds: float
+    """As last asked for; a later request can only shorten it."""
+    seconds_left: float
+    """Until that time after the first request is over."""
+
+
 class PodStanding(BaseModel):
     """A keeper's answer about one pod."""
 
@@ -32,6 +45,8 @@ class PodStanding(BaseModel):
 
     closed: bool
     """Whether newer pods shall have the calls."""
+    deletion: Deletion | None = None
+    """None while nobody has deleted it."""
 
 
 class Standing:
@@ -41,12 +56,16 @@ class Standing:
         url: KEEPER_URL.
         pod: this pod.
         credential: the bearer token, read for each question.
+        expect_kill: told in how many seconds the pod is killed, each time that a keeper tells of its deletion.
     """
 
-    def __init__(self, url: str, pod: str, credential: Callable[[], str]) -> None:
+    def __init__(self, url: str, pod: str, credential: Callable[[], str], expect_kill: Callable[[float], None]) -> None:
         # Keepers of another cluster know nothing of this one's pods.
         self._url = f"{url.partition(',')[0].rstrip('/')}{POD_PATH}{pod}"
         self._credential = credential
+        self._expect_kill = expect_kill
+        self._grace: float | None = None
+        self._killed_at = 0.0
         self._told_at = 0.0
         self._closed = False
 
@@ -69,19 +88,32 @@ class Standing:
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
             while True:
                 try:
-                    closed = await self._ask(session)
+                    told = await self._ask(session)
                 except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
                     logger.debug("no keeper tells of this pod's standing: %s", error)
                     closed = self._closed and loop.time() - self._told_at < FORGET_SECONDS
                 else:
                     self._told_at = loop.time()
+                    closed = told.closed
+                    if told.deletion:
+                        self._expect(told.deletion)
                 if closed != self._closed:
                     self._closed = closed
                     logger.info("newer pods %s", "have room: no new calls" if closed else "have no room: open again")
                 await asyncio.sleep(ASK_SECONDS)
 
-    async def _ask(self, session: aiohttp.ClientSession) -> bool:
+    def _expect(self, deletion: Deletion) -> None:
+        now = time.monotonic()
+        if self._grace is None:
+            self._killed_at = now + deletion.seconds_left
+        elif deletion.grace_seconds < self._grace:
+            # The API server counts a shortened grace from the first request, the kubelet from now.
+            self._killed_at = now + deletion.grace_seconds - ASK_SECONDS
+        self._grace = deletion.grace_seconds
+        self._expect_kill(self._killed_at - now)
+
+    async def _ask(self, session: aiohttp.ClientSession) -> PodStanding:
         headers = {"Authorization": f"Bearer {self._credential()}"}
         async with session.get(self._url, headers=headers) as answer:
             answer.raise_for_status()
-            return PodStanding.model_validate_json(await answer.read()).closed
+            return PodStanding.model_validate_json(await answer.read())

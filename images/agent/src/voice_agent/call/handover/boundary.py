@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from livekit.agents import AgentSession
 
+from voice_agent.call.control import Deadline
 from voice_agent.call.live import Call
 
 POLL_SECONDS = 0.1
 
 
-async def until(call: Call, deadline: float, gone: asyncio.Event) -> None:
-    """Wait for a turn boundary, at most until `deadline` (monotonic), or until the successor is `gone`."""
+async def until(call: Call, deadline: Deadline, gone: asyncio.Event) -> None:
+    """Wait for a turn boundary, at most until `deadline`, or until the successor is `gone`."""
     # The model follows the caller's voice, the session its own playout: neither tells of the other's changes.
-    while time.monotonic() < deadline and not gone.is_set():
+    while not deadline.passed and not gone.is_set():
         model = call.model
         if _at_rest(call.session) and (model is None or model.is_at_boundary()):
             return

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 from livekit import api, rtc
 
-from voice_agent.call.control import Result
+from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.handover import boundary
 from voice_agent.call.handover.wire import (
@@ -58,16 +58,15 @@ class Offer:
         self._call = call
         self._room = call.context.room
 
-    async def hand_over(self, seconds: float) -> AsyncIterator[Result]:
-        """Try until another agent has taken the call, or `seconds` have passed; until then this one serves it.
+    async def hand_over(self, deadline: Deadline) -> AsyncIterator[Result]:
+        """Try until another agent has taken the call, or `deadline` comes; until then this one serves it.
 
-        At the last moment the boundary is no longer waited for.
+        A successor that is there by then is no longer made to wait for the boundary.
         """
-        deadline = time.monotonic() + seconds
         with tracer.start_as_current_span("handover") as span:
             for attempt in itertools.count(1):
                 span.set_attribute("voice_agent.handover.attempts", attempt)
-                if time.monotonic() >= deadline:
+                if deadline.passed:
                     break
                 try:
                     await _Attempt(self._call, deadline).run()
@@ -81,13 +80,20 @@ class Offer:
                     await asyncio.sleep(PAUSE_SECONDS)
                 else:
                     yield Result.TAKEN
+                    await self._last_words()
                     return
         logger.error("no successor took the call in time")
         yield Result.GIVEN_UP
 
+    async def _last_words(self) -> None:
+        if speech := self._call.session.current_speech:
+            # Only at a forced handover: the successor knows these words as said.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(speech.wait_for_playout(), LAST_WORDS_SECONDS)
+
 
 class _Attempt:
-    def __init__(self, call: Call, deadline: float) -> None:
+    def __init__(self, call: Call, deadline: Deadline) -> None:
         self._call = call
         self._room = call.context.room
         self._deadline = deadline
@@ -132,10 +138,6 @@ class _Attempt:
 
         # Our answer to `taken` must be out before we leave.
         await asyncio.sleep(ANSWERED_AFTER_SECONDS)
-        if speech := self._call.session.current_speech:
-            # Only at a forced handover: the successor knows these words as said.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(speech.wait_for_playout(), LAST_WORDS_SECONDS)
 
     async def _carry_on(self) -> None:
         # It may only be slow: without this both would speak.
