@@ -12,6 +12,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from lab.callers import CallFleet, CallPlan, CallReport, assert_ok
+from lab.gemini import Simulator
 from lab.keeper import SECRET, Keeper, keeper
 from lab.livekit import LiveKit
 from lab.peer import agents, dispatch, dispatches, remove_agents
@@ -98,7 +99,7 @@ async def test_livekits_own_agent_and_the_keepers_are_not_two(
 
 @pytest.mark.parametrize("kept", [True, False], ids=["keepers", "no-keepers"])
 async def test_a_second_dispatch_into_a_live_call_changes_nothing(
-    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper, kept: bool
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, gemini: Simulator, one_keeper: Keeper, kept: bool
 ) -> None:
     if not kept:
         del variables["KEEPER_URL"]
@@ -118,6 +119,7 @@ async def test_a_second_dispatch_into_a_live_call_changes_nothing(
                 [report] = await fleet.finish()
     assert_ok([report])
     assert report.pods == ["one"]
+    assert len(gemini.sessions) == 1, "the second agent got ready to speak"
 
 
 @pytest.mark.parametrize("agent", ["voice_agent.assistant:Assistant", "hanging_agent:Hanging"], ids=["leaves", "hangs"])
