@@ -19,12 +19,15 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from lab.baseline import blueprint
 from lab.callers import CallPlan
 from lab.matrix import MATRIX, Outcome, Row, Trial, run
 from lab.matrix.table import table, verdicts
 from lab.paths import BUILD
 from lab.stage import Stage, prepare, step
 
+OURS = "this chart"
+BLUEPRINT = "the published blueprint"
 RECORDS = BUILD / "disruptions.jsonl"
 CALLS = 6
 WANTED = 500
@@ -57,7 +60,7 @@ def _read(records: Path) -> dict[tuple[str, str], list[Outcome]]:
 
 async def _trial(stage: Stage, row: Row, calls: int, subject: str) -> Trial:
     for attempt in range(1, TRIES + 1):
-        await asyncio.to_thread(stage.install)
+        await asyncio.to_thread(stage.install, *row.arguments)
         await asyncio.to_thread(stage.settle)
         endpoints = stage.endpoints
         plan = CallPlan(
@@ -111,7 +114,7 @@ async def _bench(options: argparse.Namespace, stages: dict[str, Stage]) -> None:
     began = time.monotonic()
     for subject, stage in stages.items():
         ours = subject == OURS
-        rounds = options.rounds
+        rounds = options.rounds if ours else options.baseline_rounds
         while rounds > 0 and time.monotonic() - began < options.minutes * 60:
             done = _read(options.records)
             struck = sum(outcome.struck for (whose, _), all_ in done.items() if whose == subject for outcome in all_)
@@ -131,24 +134,28 @@ async def _bench(options: argparse.Namespace, stages: dict[str, Stage]) -> None:
                 print("  " + ("; ".join(trial.broken) or "as promised"), flush=True)
 
 
-OURS = "this chart"
-
-
 def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="", help="some rows by name, separated by commas; by default all")
     parser.add_argument("--calls", type=int, default=CALLS, help="at once (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=1000, help="of every row, at the most")
+    parser.add_argument("--baseline-rounds", type=int, default=1, help="of every row, for the blueprint (default 1)")
     parser.add_argument("--wanted", type=int, default=WANTED, help="struck calls to stop at (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=600.0, help="to stop after")
     parser.add_argument("--records", type=Path, default=RECORDS, help="where trials are kept (default %(default)s)")
+    parser.add_argument(
+        "--subjects", action="append", choices=(OURS, BLUEPRINT), help="one of the two; by default both"
+    )
     parser.add_argument("--report", action="store_true", help="only print what the records hold")
     options = parser.parse_args()
     if not options.report:
-        asyncio.run(_bench(options, {OURS: prepare()}))
+        stage = prepare()
+        stages = {OURS: stage, BLUEPRINT: blueprint(stage)}
+        asyncio.run(_bench(options, {name: stages[name] for name in options.subjects or stages}))
     print(f"\n{_machine()}; {options.calls} calls at once")
-    _report(options.records, OURS)
+    for subject in (OURS, BLUEPRINT):
+        _report(options.records, subject)
 
 
 if __name__ == "__main__":

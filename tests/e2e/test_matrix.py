@@ -18,7 +18,9 @@ PATIENCE = 8
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in MATRIX.items()])
-async def test_calls_survive(row: Row, release: Stage, plan: CallPlan) -> None:
-    trial = await run(release, row, replace(plan, give_up_after=PATIENCE), CALLS)
+async def test_calls_survive(row: Row, stage: Stage, plan: CallPlan) -> None:
+    stage.install(*row.arguments)
+    stage.settle()
+    trial = await run(stage, row, replace(plan, give_up_after=PATIENCE), CALLS)
     print(f"{row.title}: {trial.outcome}")
     trial.check()

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from livekit import api
 
@@ -42,8 +41,6 @@ class Stage:
         endpoints: where callers reach LiveKit and the simulator.
         helm_args: what every install or upgrade of this stage is given besides the values file.
         real_gemini: whether the model is Google's, which answers in words.
-        release: the release's name.
-        values: the files that the release is installed with.
         agent_name: which agent its workers answer as.
     """
 
@@ -52,9 +49,8 @@ class Stage:
     endpoints: Endpoints
     helm_args: list[str] = field(default_factory=list)
     real_gemini: bool = False
-    release: str = RELEASE
-    values: tuple[Path, ...] = (VALUES / "local.yaml",)
     agent_name: str = "voice-agent"
+    release: ClassVar[str] = RELEASE
 
     @property
     def deployment(self) -> str:
@@ -76,6 +72,16 @@ class Stage:
         """Selects the keepers' pods."""
         return self._selector("keeper")
 
+    @property
+    def store_deployment(self) -> str:
+        """The Deployment of the chart's own Valkey, where it runs one."""
+        return f"{self.release}-voice-agent-valkey"
+
+    @property
+    def store_selector(self) -> str:
+        """Selects that Valkey's pod."""
+        return self._selector("valkey")
+
     def _selector(self, component: str) -> str:
         return f"app.kubernetes.io/instance={self.release},app.kubernetes.io/component={component}"
 
@@ -84,9 +90,8 @@ class Stage:
         self.kubectl.install(self.release, *self.arguments(*args), wait=wait)
 
     def arguments(self, *args: str) -> list[str]:
-        """What helm is given: the values files, what this stage adds, and ``args``."""
-        files = [word for file in self.values for word in ("--values", str(file))]
-        return [*files, *self.helm_args, *args]
+        """What helm is given: the values, what this stage adds, and ``args``."""
+        return ["--values", str(VALUES / "local.yaml"), *self.helm_args, *args]
 
     def uninstall(self) -> None:
         """Remove the release and wait until its pods are gone."""

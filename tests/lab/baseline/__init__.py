@@ -11,7 +11,7 @@ from lab.cluster.base import POD_SECURITY, PRODUCT_NAMESPACE
 from lab.kubectl import Kubectl
 from lab.paths import VALUES
 from lab.services import CA_CONFIG_MAP, GEMINI_SECRET, LIVEKIT_SECRET
-from lab.stage import RELEASE, Stage
+from lab.stage import Stage
 
 NAMESPACE = "blueprint"
 AGENT_NAME = "blueprint"
@@ -36,14 +36,16 @@ class Blueprint(Stage):
 
     def install(self, *args: str, wait: float = 300) -> None:
         """Install or upgrade the release and wait until its pods are ready."""
-        script = WORKER.read_text()
-        self.kubectl.apply(_named("ConfigMap", _CONFIG_MAP, {"worker.py": script}))
+        self.kubectl.apply(_named("ConfigMap", _CONFIG_MAP, {"worker.py": WORKER.read_text()}))
+        super().install(*args, wait=wait)
+
+    def arguments(self, *args: str) -> list[str]:
+        """What helm is given: the blueprint's values and the lab's, and ``args``."""
         values = [word for file in VALUES_FILES for word in ("--values", str(file))]
         # The pods do not follow a change of a ConfigMap by themselves.
-        key = hashlib.sha256(script.encode()).hexdigest()[:12]
+        key = hashlib.sha256(WORKER.read_bytes()).hexdigest()[:12]
         values += ["--set-string", f"agent.name={self.agent_name},podAnnotations.voice-agent/baseline={key}"]
-        values += ["--set", f"replicas={self.replicas}"]
-        self.kubectl.install(RELEASE, *values, *self.helm_args, *args, wait=wait)
+        return [*values, "--set", f"replicas={self.replicas}", *self.helm_args, *args]
 
 
 def blueprint(stage: Stage, *, agent_name: str = AGENT_NAME, replicas: int = 2) -> Blueprint:

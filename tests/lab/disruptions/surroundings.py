@@ -36,10 +36,16 @@ def kill_leader(stage: Stage) -> None:
 @contextmanager
 def keepers_gone(stage: Stage) -> Iterator[None]:
     """No keeper runs meanwhile."""
-    target = f"deployment/{stage.keeper_deployment}"
-    replicas = stage.kubectl.get("deployment", stage.keeper_deployment)["spec"]["replicas"]
+    with _scaled_to_nothing(stage, stage.keeper_deployment, stage.keeper_selector):
+        yield
+
+
+@contextmanager
+def _scaled_to_nothing(stage: Stage, deployment: str, selector: str) -> Iterator[None]:
+    target = f"deployment/{deployment}"
+    replicas = stage.kubectl.get("deployment", deployment)["spec"]["replicas"]
     stage.kubectl.run("scale", target, "--replicas=0")
-    stage.kubectl.run("delete", "pod", "-l", stage.keeper_selector, "--grace-period=0", "--force")
+    stage.kubectl.run("delete", "pod", "-l", selector, "--grace-period=0", "--force")
     try:
         yield
     finally:
@@ -50,6 +56,20 @@ def keepers_gone(stage: Stage) -> Iterator[None]:
 def _addresses(stage: Stage, selector: str) -> list[str]:
     pods = stage.kubectl.items("pods", "-l", selector)
     return [pod["status"]["podIP"] for pod in pods if pod["status"].get("podIP")]
+
+
+def restart_store(stage: Stage) -> None:
+    """Kill the Valkey of the release, and wait until it serves again."""
+    [pod] = stage.kubectl.items("pods", "-l", stage.store_selector)
+    crashes.kill_worker(stage, pod["metadata"]["name"])
+    stage.kubectl.run("rollout", "status", f"deployment/{stage.store_deployment}", f"--timeout={RETURN_SECONDS}s")
+
+
+@contextmanager
+def store_away(stage: Stage) -> Iterator[None]:
+    """No Valkey runs meanwhile."""
+    with _scaled_to_nothing(stage, stage.store_deployment, stage.store_selector):
+        yield
 
 
 @contextmanager

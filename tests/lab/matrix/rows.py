@@ -7,9 +7,12 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from lab.disruptions import crashes, fleet, surroundings
 from lab.matrix.scene import Effect, Scene
+
+VALUES = Path(__file__).parent
 
 # Spot's notice, and a deletion that leaves no time for anything.
 SPOT_GRACE_SECONDS = 25
@@ -19,6 +22,8 @@ CUT_OFF_SECONDS = 30.0
 AWAY_SECONDS = 60.0
 # A successor is there by then, and the boundary not yet: the model fails in the middle of the handover.
 INTO_HANDOVER_SECONDS = 1.0
+
+STORE = ("--values", str(VALUES / "store.yaml"))
 
 
 class Promise(StrEnum):
@@ -32,6 +37,8 @@ class Promise(StrEnum):
     """The same, for what is noticed by silence: within 6 s."""
     UNTOUCHED = "untouched"
     """No call and no turn is lost, no pod restarted."""
+    OUTAGE = "outage"
+    """Nothing carries what is said: no call is lost, at most the turn under way, no pod restarted."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Row:
         promise: what it is held to.
         disrupt: does it, and returns when it is over.
         keepers: whether it is about keepers, which the blueprint has none of.
+        arguments: what helm is given besides, to install what the row is about.
     """
 
     name: str
@@ -51,16 +59,17 @@ class Row:
     promise: Promise
     disrupt: Callable[[Scene], Awaitable[Effect]]
     keepers: bool = False
+    arguments: tuple[str, ...] = ()
 
 
 MATRIX: dict[str, Row] = {}
 
 
 def _row(
-    name: str, title: str, promise: Promise, *, keepers: bool = False
+    name: str, title: str, promise: Promise, *, keepers: bool = False, arguments: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Scene], Awaitable[Effect]]], Callable[[Scene], Awaitable[Effect]]]:
     def add(disrupt: Callable[[Scene], Awaitable[Effect]]) -> Callable[[Scene], Awaitable[Effect]]:
-        MATRIX[name] = Row(name, title, promise, disrupt, keepers)
+        MATRIX[name] = Row(name, title, promise, disrupt, keepers, arguments)
         return disrupt
 
     return add
@@ -269,8 +278,34 @@ async def _api_server_away(scene: Scene) -> Effect:
     return Effect(began)
 
 
-@_row("livekit-restart", "LiveKit server restarted", Promise.UNTOUCHED)
+@_row("livekit-restart", "LiveKit server restarted", Promise.OUTAGE)
 async def _livekit_restart(scene: Scene) -> Effect:
     began = time.time()
     await asyncio.to_thread(surroundings.restart_livekit, scene.stage)
+    return Effect.died(began, set(scene.serving))
+
+
+@_row("store-restarted", "store restarted", Promise.UNTOUCHED, keepers=True, arguments=STORE)
+async def _store_restarted(scene: Scene) -> Effect:
+    began = time.time()
+    await asyncio.to_thread(surroundings.restart_store, scene.stage)
     return Effect(began)
+
+
+@_row(
+    "store-away",
+    f"store away for {AWAY_SECONDS:.0f} s, and a worker killed",
+    Promise.DEATH,
+    keepers=True,
+    arguments=STORE,
+)
+async def _store_away(scene: Scene) -> Effect:
+    stage = scene.stage
+
+    def away() -> float:
+        with surroundings.store_away(stage):
+            began = crashes.kill_worker(stage, scene.busy)
+            time.sleep(AWAY_SECONDS)
+        return began
+
+    return Effect.died(await asyncio.to_thread(away), {scene.busy})

@@ -12,7 +12,7 @@ from lab.callers.results import STARVED_SECONDS
 from lab.matrix.departures import watch
 from lab.matrix.outcome import Outcome
 from lab.matrix.rows import Promise, Row
-from lab.matrix.scene import Effect, Scene
+from lab.matrix.scene import Scene
 from lab.stage import Stage
 
 # Of each call before the disruption, for the latency that it is compared with, and after it.
@@ -84,7 +84,8 @@ async def run(stage: Stage, row: Row, plan: CallPlan, calls: int) -> Trial:
             await asyncio.to_thread(stage.wait_gone, set(effect.gone))
         await fleet.more_answers(ANSWERS_AFTER)
         reports = [report.when_killed(set(effect.killed)) for report in await fleet.finish()]
-    restarted = _restarted(before, await asyncio.to_thread(_restarts, stage), effect)
+    spared = effect.struck if row.promise in (Promise.PLANNED, Promise.DEATH, Promise.NODE) else frozenset()
+    restarted = _restarted(before, await asyncio.to_thread(_restarts, stage), spared)
     return Trial(row, Outcome.of(reports, effect, departures.seconds, restarted), reports)
 
 
@@ -98,5 +99,5 @@ def _restarts(stage: Stage) -> Counter[str]:
     )
 
 
-def _restarted(before: Counter[str], after: Counter[str], effect: Effect) -> int:
-    return sum(max(0, count - before[pod]) for pod, count in after.items() if pod not in effect.struck)
+def _restarted(before: Counter[str], after: Counter[str], spared: frozenset[str]) -> int:
+    return sum(max(0, count - before[pod]) for pod, count in after.items() if pod not in spared)

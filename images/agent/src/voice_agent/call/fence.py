@@ -51,7 +51,12 @@ class Fence:
         """Take the call."""
         self._room.on("participant_connected", self._on_participant)
         self._room.on("participant_attributes_changed", self._on_attributes)
-        attributes = {EPOCH_ATTRIBUTE: str(self._epoch), CALLER_ATTRIBUTE: self._caller}
+        await self.say(self._epoch)
+
+    async def say(self, epoch: int) -> None:
+        """Say, once more or with a new epoch, that this agent has the call."""
+        self._epoch = epoch
+        attributes = {EPOCH_ATTRIBUTE: str(epoch), CALLER_ATTRIBUTE: self._caller}
         await self._room.local_participant.set_attributes(attributes)
         self._look()
 

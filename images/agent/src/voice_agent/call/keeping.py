@@ -93,6 +93,16 @@ class Keeping:
             self._tether.goodbye(self._call.ending)
         await self._tether.__aexit__(None, None, None)
 
+    async def renew(self) -> None:
+        """Begin anew: the call has another name now, and what is kept under the old one is of no use."""
+        if self._tether is None:
+            return
+        await self._stop()
+        self._tether.goodbye(Ending.FINISHED)
+        await self._tether.__aexit__(None, None, None)
+        self._mark, self._state = None, {}
+        await self.start()
+
     async def abandon(self) -> None:
         """Leave a caller who is still there to the keepers, who go on from the last snapshot.
 

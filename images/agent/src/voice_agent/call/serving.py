@@ -18,6 +18,7 @@ from voice_agent.call.handover.offer import Offer
 from voice_agent.call.keeping import Keeping
 from voice_agent.call.live import Call
 from voice_agent.call.process import Prepared, prepared
+from voice_agent.call.rejoining import Rejoining
 from voice_agent.call.snapshot import CallIdentity
 from voice_agent.settings import SettingsError
 from voice_agent.tether.wire import Ending
@@ -92,17 +93,19 @@ async def talk(call: Call, agent: Agent) -> None:
     await call.session.start(agent, room=call.context.room, room_options=options)
 
 
-async def announce(call: Call) -> None:
+async def announce(call: Call) -> Fence:
     """Say in the room that this agent has the call, and leave without a word as soon as another has it since."""
     fence = Fence(call.context.room, call.identity.caller, call.identity.epoch, call.give_up_to)
     await fence.start()
+    return fence
 
 
-async def answer_for(call: Call, restored: Restored | None = None) -> None:
+async def answer_for(call: Call, fence: Fence, restored: Restored | None = None) -> None:
     """The call is ours: from now on the pod may ask for it to be handed over, and the keepers watch over it.
 
     Args:
         call: with its agent, which talks.
+        fence: from `announce`.
         restored: how it came here, if another agent began it.
     """
     ready = prepared(call.context.proc)
@@ -114,6 +117,9 @@ async def answer_for(call: Call, restored: Restored | None = None) -> None:
     call.context.add_shutdown_callback(control.aclose)
     await keeping.start()
     call.context.add_shutdown_callback(keeping.aclose)
+    rejoining = Rejoining(call, fence, keeping.renew)
+    rejoining.start()
+    call.context.add_shutdown_callback(rejoining.aclose)
 
 
 async def _hand_over(call: Call, deadline: Deadline) -> AsyncIterator[Result]:

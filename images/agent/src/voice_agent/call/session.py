@@ -17,7 +17,7 @@ from voice_agent.call import errand as errands
 from voice_agent.call import recovery
 from voice_agent.call.control import Restored
 from voice_agent.call.errand import Errand, Kind
-from voice_agent.call.fence import holder
+from voice_agent.call.fence import Fence, holder
 from voice_agent.call.handover.offer import API_ERRORS
 from voice_agent.call.handover.take import TakeError, Taking
 from voice_agent.call.handover.wire import departure
@@ -109,16 +109,16 @@ async def _begin(context: JobContext, span: Span) -> None:
     describe(context, span, caller, identity)
     agent = ready.make_agent()
     call = Call(context, identity, agent_session(agent, ready), datetime.now(UTC))
-    if await _starts(call, agent):
-        await answer_for(call)
+    if fence := await _start(call, agent):
+        await answer_for(call, fence)
         logger.info("call answered")
 
 
-async def _starts(call: Call, agent: Agent) -> bool:
-    """Start the agent in the room, and tell so there; False if another has the call, and this one leaves."""
+async def _start(call: Call, agent: Agent) -> Fence | None:
+    """Start the agent in the room, and tell so there; None if another has the call, and this one leaves."""
     # Two that were sent at the same moment see each other while they start, before either speaks.
-    await asyncio.gather(announce(call), talk(call, agent))
-    return call.ending is not Ending.SUPERSEDED
+    fence, _ = await asyncio.gather(announce(call), talk(call, agent))
+    return None if call.ending is Ending.SUPERSEDED else fence
 
 
 async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand: Errand, span: Span) -> None:
@@ -145,8 +145,7 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         context.shutdown(reason="call not taken over")
         return
     # Not earlier: until now there was nothing to hand over.
-    await announce(call)
-    await answer_for(call, Restored(kind=Kind.HANDOVER))
+    await answer_for(call, await announce(call), Restored(kind=Kind.HANDOVER))
     logger.info("call taken over", extra={"predecessor": errand.predecessor, "epoch": errand.epoch})
     tidying = asyncio.create_task(_tidy(call, errand, introduction.dispatch))
 
@@ -173,13 +172,13 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
         enter_silently(agent)
     describe(context, span, caller, identity)
     call = Call(context, identity, agent_session(agent, ready, held=snapshot is not None), datetime.now(UTC))
-    if not await _starts(call, agent):
+    if (fence := await _start(call, agent)) is None:
         return
     if snapshot is not None:
         await call.restore(snapshot)
         await call.resume(recovery.heard_in_full(snapshot), cut=began)
         recovery.speak(call, snapshot, ready.settings.recovery_line)
-    await answer_for(call, Restored(kind=Kind.RECOVERY, fresh=fresh))
+    await answer_for(call, fence, Restored(kind=Kind.RECOVERY, fresh=fresh))
     logger.info(
         "call recovered, its agent was gone", extra={"epoch": identity.epoch, "memory_kept": snapshot is not None}
     )

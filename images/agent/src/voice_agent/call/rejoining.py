@@ -1,0 +1,80 @@
+"""LiveKit may lose the call's room and make it anew, as a server does that restarts: all who were in it come back.
+
+The new room has another SID, by which keepers and stores name the call; it does not know what this agent said of
+itself; and the caller's token may have brought another agent into it. So the call goes on under its new name, with
+the next epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from livekit import rtc
+from livekit.agents.utils.aio import cancel_and_wait
+
+from voice_agent.call.fence import Fence
+from voice_agent.call.live import Call
+
+logger = logging.getLogger(__name__)
+
+
+class Rejoining:
+    """Watches for a room that was made anew.
+
+    Args:
+        call: whose identity is changed.
+        fence: told to say again that this agent has the call.
+        renamed: called when the call has a new name.
+    """
+
+    def __init__(self, call: Call, fence: Fence, renamed: Callable[[], Awaitable[None]]) -> None:
+        self._call = call
+        self._room: rtc.Room = call.context.room
+        self._fence = fence
+        self._renamed = renamed
+        self._changed = asyncio.Event()
+        self._returned = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._room.on("reconnected", self._on_return)
+        # The new SID may come after the connection.
+        self._room.on("room_updated", self._changed.set)
+        self._task = asyncio.create_task(self._watch(), name="rejoining")
+
+    async def aclose(self) -> None:
+        """Watch no longer."""
+        self._room.off("reconnected", self._on_return)
+        self._room.off("room_updated", self._changed.set)
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+
+    def _on_return(self) -> None:
+        self._returned = True
+        self._changed.set()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._look()
+            except Exception:
+                # The call itself goes on.
+                logger.exception("nobody was told that the call is in another room now")
+
+    async def _look(self) -> None:
+        identity, sid = self._call.identity, await self._room.sid
+        returned, self._returned = self._returned, False
+        if sid == identity.room_sid:
+            if returned:
+                # Also who comes back to the same room may be a new participant there.
+                await self._fence.say(identity.epoch)
+            return
+        logger.warning("LiveKit has made the room anew; the call goes on in it", extra={"room_id": sid})
+        self._call.identity = identity.model_copy(update={"room_sid": sid, "epoch": identity.epoch + 1})
+        await self._fence.say(self._call.identity.epoch)
+        await self._renamed()
