@@ -51,6 +51,9 @@ class Witnesses:
         self._in_room = in_room
         self.room = self
 
+    async def leads(self) -> bool:
+        return False
+
     async def tethered(self) -> frozenset[tuple[str, int]] | None:
         return self._seen
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -47,7 +48,18 @@ class Cluster:
 
     def __init__(self) -> None:
         self.lease: dict[str, Any] | None = None
+        self.away: set[str] = set()
         self._version = 0
+
+    def seen_by(self, pod: str) -> ApiServer:
+        """The API server for one keeper, which may be cut off from it."""
+
+        async def request(method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+            if pod in self.away:
+                raise OSError("refused")
+            return await self.request(method, path, body)
+
+        return cast(ApiServer, SimpleNamespace(namespace=self.namespace, request=request))
 
     @property
     def holder(self) -> str:
@@ -74,9 +86,17 @@ class Keepers:
         self.cluster = Cluster()
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.leaders: dict[str, Leader] = {}
+        self.cut_off: set[str] = set()
+        """Keepers that no other one reaches."""
 
     def start(self, pod: str) -> None:
-        self.leaders[pod] = keeper = Leader(cast(ApiServer, self.cluster), "keeper", pod)
+        async def another_leads() -> bool | None:
+            others = {name for name in self.tasks if name != pod}
+            if any(self.leaders[name].leading for name in others - self.cut_off):
+                return True
+            return None if pod in self.cut_off or others & self.cut_off else False
+
+        self.leaders[pod] = keeper = Leader(self.cluster.seen_by(pod), "keeper", pod, another_leads)
         self.tasks[pod] = asyncio.create_task(keeper.run())
 
     async def stop(self, pod: str) -> None:
@@ -169,4 +189,55 @@ async def test_a_young_keeper_takes_what_nobody_else_does(keepers: Keepers) -> N
     await keepers.stop("one")
     await keepers.time.pass_by(2.5)
 
+    assert keepers.leading == ["two"]
+
+
+async def test_the_leader_goes_on_while_the_api_server_is_away_and_nobody_else_leads(keepers: Keepers) -> None:
+    await settled(keepers)
+
+    keepers.cluster.away = {"one", "two"}
+    for _ in range(60):
+        await keepers.time.pass_by(1)
+        assert keepers.leading == ["one"]
+    keepers.cluster.away.clear()
+    await keepers.time.pass_by(1)
+    assert keepers.leading == ["one"]
+
+
+async def test_a_leader_that_alone_is_cut_off_from_the_api_server_gives_way(keepers: Keepers) -> None:
+    await settled(keepers)
+
+    keepers.cluster.away = {"one"}
+    await keepers.time.pass_by(DURATION_SECONDS + 4)
+
+    assert keepers.leading == ["two"]
+
+
+async def test_a_leader_that_knows_nothing_of_the_others_does_not_go_on(keepers: Keepers) -> None:
+    await settled(keepers)
+
+    keepers.cluster.away = {"one", "two"}
+    keepers.cut_off = {"one"}
+    await keepers.time.pass_by(4)
+
+    assert keepers.leading == []
+
+
+async def test_a_leader_that_was_killed_is_followed_at_once(keepers: Keepers) -> None:
+    await settled(keepers)
+
+    keepers.kill("one")
+    await keepers.time.pass_by(2 * RETRY_SECONDS)
+
+    assert keepers.leading == ["two"]
+
+
+async def test_a_leader_of_which_nothing_is_heard_is_followed_when_its_lease_is_over(keepers: Keepers) -> None:
+    await settled(keepers)
+
+    keepers.cluster.away = {"one"}
+    keepers.cut_off = {"one"}
+    await keepers.time.pass_by(DURATION_SECONDS - RETRY_SECONDS)
+    assert "two" not in keepers.leading
+    await keepers.time.pass_by(2 * RETRY_SECONDS)
     assert keepers.leading == ["two"]

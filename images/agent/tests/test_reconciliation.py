@@ -76,6 +76,9 @@ class World:
     async def delete_dispatch(self, dispatch: str, room: str) -> None:
         self.dispatches[room] = [each for each in self.dispatches[room] if each.id != dispatch]
 
+    async def leads(self) -> bool:
+        return False
+
     async def tethered(self) -> frozenset[tuple[str, int]]:
         return frozenset(self.seen)
 

@@ -140,5 +140,5 @@ def _disrupt(stage: Stage, disruption: Step, busy: str) -> set[str]:
             return set()
         case "kill-all":
             pods = stage.worker_names()
-            crashes.kill(stage, pods)
+            crashes.delete_now(stage, pods)
             return pods

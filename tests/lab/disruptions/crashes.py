@@ -16,13 +16,27 @@ def _send(pids: list[int], number: signal.Signals) -> float:
     return moment
 
 
+def main_process(stage: Stage, pod: str) -> list[int]:
+    """A pod's main process, for ``kill`` when the API server cannot be asked any more."""
+    return processes.of_pod(stage.kubectl, pod)[:1]
+
+
+def kill(pids: list[int]) -> float:
+    """SIGKILL to processes.
+
+    Returns:
+        when, wall-clock seconds.
+    """
+    return _send(pids, signal.SIGKILL)
+
+
 def kill_worker(stage: Stage, pod: str) -> float:
     """SIGKILL to a pod's main process, and with it, by the kernel, to all others: the container is restarted.
 
     Returns:
         when, wall-clock seconds.
     """
-    return _send(processes.of_pod(stage.kubectl, pod)[:1], signal.SIGKILL)
+    return kill(main_process(stage, pod))
 
 
 def run_out_of_memory(stage: Stage, pod: str) -> float:
@@ -31,7 +45,7 @@ def run_out_of_memory(stage: Stage, pod: str) -> float:
     Returns:
         when, wall-clock seconds.
     """
-    return _send(processes.of_pod(stage.kubectl, pod), signal.SIGKILL)
+    return kill(processes.of_pod(stage.kubectl, pod))
 
 
 def kill_calls(stage: Stage, pod: str) -> float:
@@ -40,7 +54,7 @@ def kill_calls(stage: Stage, pod: str) -> float:
     Returns:
         when, wall-clock seconds.
     """
-    return _send(processes.of_calls(stage.kubectl, pod), signal.SIGKILL)
+    return kill(processes.of_calls(stage.kubectl, pod))
 
 
 def terminate_twice(stage: Stage, pod: str) -> None:
@@ -71,6 +85,6 @@ def thaw(pids: list[int]) -> None:
     processes.send(pids, signal.SIGCONT)
 
 
-def kill(stage: Stage, pods: set[str]) -> None:
-    """Kill pods without any grace, as a crash would."""
+def delete_now(stage: Stage, pods: set[str]) -> None:
+    """Delete pods without any grace, and without waiting for their ends."""
     stage.kubectl.run("delete", "pod", *sorted(pods), "--grace-period=0", "--force", "--wait=false")

@@ -35,6 +35,8 @@ class Promise(StrEnum):
     """No call is lost, at most the turn under way; answered again p95 within 3 s."""
     NODE = "node"
     """The same, for what is noticed by silence: within 6 s."""
+    MODEL = "model"
+    """No call and no turn is lost; the model fails at the worst moment, and its time is its own."""
     UNTOUCHED = "untouched"
     """No call and no turn is lost, no pod restarted."""
     OUTAGE = "outage"
@@ -164,22 +166,22 @@ async def _into_handover(scene: Scene, **fault: object) -> Effect:
     return Effect.told(began, {scene.busy})
 
 
-@_row("goaway-in-handover", "Gemini GoAway in a handover", Promise.PLANNED)
+@_row("goaway-in-handover", "Gemini GoAway in a handover", Promise.MODEL)
 async def _goaway(scene: Scene) -> Effect:
     return await _into_handover(scene, action="goaway", delay_s=2.0)
 
 
-@_row("1007-in-handover", "Gemini closes with 1007 in a handover", Promise.PLANNED)
+@_row("1007-in-handover", "Gemini closes with 1007 in a handover", Promise.MODEL)
 async def _close_1007(scene: Scene) -> Effect:
     return await _into_handover(scene, action="close", code=1007)
 
 
-@_row("1011-in-handover", "Gemini closes with 1011 in a handover", Promise.PLANNED)
+@_row("1011-in-handover", "Gemini closes with 1011 in a handover", Promise.MODEL)
 async def _close_1011(scene: Scene) -> Effect:
     return await _into_handover(scene, action="close", code=1011)
 
 
-@_row("stall-in-handover", "Gemini stalls in a handover", Promise.PLANNED)
+@_row("stall-in-handover", "Gemini stalls in a handover", Promise.MODEL)
 async def _stall(scene: Scene) -> Effect:
     return await _into_handover(scene, action="stall")
 
@@ -266,16 +268,20 @@ async def _keepers_cut_off(scene: Scene) -> Effect:
     return Effect(began)
 
 
-@_row("api-server-away", f"API server away for {AWAY_SECONDS:.0f} s", Promise.UNTOUCHED)
+@_row("api-server-away", f"API server away for {AWAY_SECONDS:.0f} s, and a worker killed", Promise.DEATH)
 async def _api_server_away(scene: Scene) -> Effect:
-    began = time.time()
+    stage = scene.stage
+    pids = crashes.main_process(stage, scene.busy)
 
-    def away() -> None:
-        with surroundings.api_server_away(scene.stage):
-            time.sleep(AWAY_SECONDS)
+    def away() -> float:
+        with surroundings.api_server_away(stage):
+            # Whoever held something by the API server's leave has lost it.
+            time.sleep(AWAY_SECONDS / 4)
+            began = crashes.kill(pids)
+            time.sleep(3 * AWAY_SECONDS / 4)
+        return began
 
-    await asyncio.to_thread(away)
-    return Effect(began)
+    return Effect.died(await asyncio.to_thread(away), {scene.busy})
 
 
 @_row("livekit-restart", "LiveKit server restarted", Promise.OUTAGE)

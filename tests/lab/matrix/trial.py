@@ -84,7 +84,7 @@ async def run(stage: Stage, row: Row, plan: CallPlan, calls: int) -> Trial:
             await asyncio.to_thread(stage.wait_gone, set(effect.gone))
         await fleet.more_answers(ANSWERS_AFTER)
         reports = [report.when_killed(set(effect.killed)) for report in await fleet.finish()]
-    spared = effect.struck if row.promise in (Promise.PLANNED, Promise.DEATH, Promise.NODE) else frozenset()
+    spared = effect.struck if row.promise not in (Promise.UNTOUCHED, Promise.OUTAGE) else frozenset()
     restarted = _restarted(before, await asyncio.to_thread(_restarts, stage), spared)
     return Trial(row, Outcome.of(reports, effect, departures.seconds, restarted), reports)
 

@@ -23,3 +23,7 @@ class NoPeers:
     async def tethered(self) -> None:
         """See `Peers.tethered`."""
         return
+
+    async def leads(self) -> bool:
+        """See `Peers.leads`."""
+        return False

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,21 +30,30 @@ class Leader:
     """Holds the Lease, or waits for it; a `Leadership`.
 
     A holder that could not renew stops leading before others may take over: they wait for the Lease's duration from
-    the last change that they have seen, by their own clocks, so no two clocks are compared. A keeper that was killed
+    the last change that they have seen, by their own clocks, so no two clocks are compared; or until no other keeper
+    leads, as a killed one's pod tells by refusing connections. A keeper that was killed
     and begins anew in its pod is another one: it has forgotten which calls were lost, and must not go on with the
     Lease that it held.
+
+    While the API server is away, the leader goes on for as long as the other keepers say that none of them leads: the
+    calls of a pod that dies must not wait for it. Should two lead for a moment, epochs keep their agents apart.
 
     Args:
         api: the API server.
         name: of the Lease.
         pod: this keeper's, which the Lease shows as its holder, with a suffix that is this process' own.
+        another_leads: whether another keeper says so; None if that cannot be known.
     """
 
-    def __init__(self, api: ApiServer, name: str, pod: str) -> None:
+    def __init__(
+        self, api: ApiServer, name: str, pod: str, another_leads: Callable[[], Awaitable[bool | None]]
+    ) -> None:
         self._api = api
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{api.namespace}/leases"
         self._name = name
         self._identity = f"{pod}_{secrets.token_hex(4)}"
+        self._another_leads = another_leads
+        self._away = False
         self._young_until = time.monotonic() + YOUNG_SECONDS
         self._renewed_at: float | None = None
         self._seen: tuple[str, float] = ("", 0.0)
@@ -58,20 +68,25 @@ class Leader:
         """Try to get the Lease and to keep it until cancelled; then it is given back."""
         try:
             while True:
-                asked_at = time.monotonic()
+                asked_at, led = time.monotonic(), self.leading
                 try:
-                    if await self._hold():
-                        self._renewed_at = asked_at
-                    else:
-                        self._renewed_at = None
+                    self._renewed_at = asked_at if await self._hold() else None
+                    self._away = False
                 except ERRORS as error:
-                    logger.warning("the Lease %s cannot be renewed: %s: %s", self._name, type(error).__name__, error)
+                    await self._without_lease(error, led)
                 self._tell()
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
             if self.leading:
                 self._renewed_at = None
                 await self._release()
+
+    async def _without_lease(self, error: Exception, led: bool) -> None:
+        if not self._away:
+            self._away = True
+            logger.warning("the Lease %s cannot be renewed: %s: %s", self._name, type(error).__name__, error)
+        if led and await self._another_leads() is False:
+            self._renewed_at = time.monotonic()
 
     def _tell(self) -> None:
         if self.leading != self._was_leading:
@@ -92,7 +107,9 @@ class Leader:
                 self._seen = version, now
             lasts = (spec.get("leaseDurationSeconds") or DURATION_SECONDS) if holder else 0
             patience = PATIENCE_SECONDS if now < self._young_until else 0
-            if now - self._seen[1] < lasts + patience:
+            waits = now - self._seen[1] < lasts + patience
+            # A holder that was killed is known by its silence or, where its pod refuses connections, at once.
+            if waits and (now < self._young_until or await self._another_leads() is not False):
                 return False
         return await self._write("PUT", f"{self._path}/{self._name}", lease, spec)
 

@@ -23,12 +23,15 @@ class Seen(BaseModel):
     Attributes:
         settled: whether it has run for long enough for every call to have found it.
         calls: (call, epoch) of all that it sees alive.
+        leading: whether it acts.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     settled: bool
     calls: frozenset[tuple[str, int]]
+    leading: bool = True
+    """An older keeper does not tell."""
 
 
 class OtherKeepers:
@@ -47,11 +50,24 @@ class OtherKeepers:
 
     async def tethered(self) -> frozenset[tuple[str, int]] | None:
         """See `Peers.tethered`."""
+        seen = [answer.calls for answer in await self._answers() if answer is not None and answer.settled]
+        return frozenset[tuple[str, int]]().union(*seen) if seen else None
+
+    async def leads(self) -> bool | None:
+        """See `Peers.leads`."""
+        try:
+            answers = await self._answers()
+        except OSError:
+            return None
+        if any(answer is not None and answer.leading for answer in answers):
+            return True
+        return None if None in answers else False
+
+    async def _answers(self) -> list[Seen | None]:
+        """Of every other keeper; None of one that does not answer."""
         others = [url for url in await addresses_of(self._url) if self._own is None or f"//{self._own}:" not in url]
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
-            answers = await asyncio.gather(*(self._ask(session, url) for url in others))
-        seen = [answer.calls for answer in answers if answer is not None and answer.settled]
-        return frozenset[tuple[str, int]]().union(*seen) if seen else None
+            return await asyncio.gather(*(self._ask(session, url) for url in others))
 
     async def _ask(self, session: aiohttp.ClientSession, url: str) -> Seen | None:
         try:
@@ -59,6 +75,10 @@ class OtherKeepers:
             async with session.get(f"{url}{SEEN_PATH}", headers=headers) as answer:
                 answer.raise_for_status()
                 return Seen.model_validate_json(await answer.read())
+        except aiohttp.ClientConnectorError as error:
+            # Its pod is there and its process is not, or not yet.
+            refused = isinstance(error.os_error, ConnectionRefusedError)
+            return Seen(settled=False, calls=frozenset(), leading=False) if refused else None
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
             logger.info("keeper %s does not answer: %s: %s", url, type(error).__name__, error)
             return None

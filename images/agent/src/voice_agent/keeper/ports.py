@@ -25,3 +25,6 @@ class Peers(Protocol):
 
     async def tethered(self) -> frozenset[tuple[str, int]] | None:
         """(call, epoch) of all that another keeper sees alive now; None if no other keeper answers."""
+
+    async def leads(self) -> bool | None:
+        """Whether another keeper says that it acts; None if one does not answer."""

@@ -78,6 +78,7 @@ class Routes:
         seen = Seen(
             settled=time.monotonic() - self._began > SETTLED_AFTER_SECONDS,
             calls=frozenset((call.call, call.epoch) for call in self._tethers.calls),
+            leading=self._leadership.leading,
         )
         return web.json_response(text=seen.model_dump_json())
 

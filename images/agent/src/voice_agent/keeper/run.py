@@ -75,11 +75,11 @@ async def _keep(settings: KeeperSettings) -> None:
         stack.push_async_callback(store.close)
         client = await stack.enter_async_context(_livekit(settings))
         pods = FleetPods(server, settings.fleet_selector) if server and settings.fleet_selector else None
+        peers = _peers(settings)
         leadership: Leadership = AlwaysLeading()
         if server is not None and settings.lease_name:
-            leadership = leader = Leader(server, settings.lease_name, settings.pod_name)
+            leadership = leader = Leader(server, settings.lease_name, settings.pod_name, peers.leads)
             await stack.enter_async_context(_running(leader.run(), "lease"))
-        peers = _peers(settings)
         brain = Brain(client, store, leadership, pods or UnknownPods(), peers)
         reconciliation = Reconciliation(client, settings.agent_name, brain, leadership, peers)
         tethers = TetherServer(store, _authenticator(settings, server), brain)
