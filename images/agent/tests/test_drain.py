@@ -155,6 +155,7 @@ async def test_jobs_that_ignore_the_end_do_not_hold_the_pod(
 
     assert (report.cut, report.lost) == (1, 1)
     assert "they are killed" in caplog.text
+    assert bool(server.calls) is cannot_be_killed
 
 
 def test_the_end_leaves_a_spot_nodes_grace_time_to_hand_calls_over() -> None:
