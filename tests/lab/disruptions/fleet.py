@@ -71,11 +71,16 @@ def upgrade_chart(stage: Stage) -> None:
         raise AssertionError(f"the new chart replaced {sorted(before - now)}, though nothing has changed for them")
 
 
-def _replaced(stage: Stage, before: set[str]) -> set[str]:
+def wait_ready(stage: Stage) -> None:
+    """Wait until as many workers are ready as there should be."""
     seconds = ROLLOUT_SECONDS
     stage.kubectl.run(
         "rollout", "status", f"deployment/{stage.deployment}", f"--timeout={seconds}s", timeout=seconds + 30
     )
+
+
+def _replaced(stage: Stage, before: set[str]) -> set[str]:
+    wait_ready(stage)
     kept = before & stage.worker_names()
     if kept:
         raise AssertionError(f"the rollout did not replace {sorted(kept)}")
@@ -91,7 +96,7 @@ def scale(stage: Stage, replicas: int, first: str | None = None) -> set[str]:
     if first:
         stage.kubectl.run("annotate", "pod", first, "controller.kubernetes.io/pod-deletion-cost=-1")
     stage.install("--set", f"replicas={replicas}")
-    stage.kubectl.run("rollout", "status", f"deployment/{stage.deployment}", "--timeout=300s", timeout=330)
+    wait_ready(stage)
     return before - stage.worker_names()
 
 

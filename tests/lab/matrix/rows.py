@@ -24,6 +24,7 @@ AWAY_SECONDS = 60.0
 INTO_HANDOVER_SECONDS = 1.0
 
 STORE = ("--values", str(VALUES / "store.yaml"))
+SPREAD = ("--values", str(VALUES / "spread.yaml"))
 
 
 class Promise(StrEnum):
@@ -236,10 +237,15 @@ async def _frozen(scene: Scene) -> Effect:
     return Effect.died(began, {scene.busy})
 
 
-@_row("node-cut-off", f"node cut off for {CUT_OFF_SECONDS:.0f} s, then back", Promise.NODE)
+@_row("node-cut-off", f"node cut off for {CUT_OFF_SECONDS:.0f} s, then back", Promise.NODE, arguments=SPREAD)
 async def _node_cut_off(scene: Scene) -> Effect:
     stage = scene.stage
     node = surroundings.node_without_servers(stage)
+    if not scene.serving.keys() & stage.workers_on(node):
+        # No call came to the node by itself: the other pod's are handed to it.
+        await asyncio.to_thread(fleet.delete, stage, scene.busy)
+        await asyncio.to_thread(stage.wait_gone, {scene.busy})
+        await asyncio.to_thread(fleet.wait_ready, stage)
     pods = stage.workers_on(node)
 
     def cut() -> float:
