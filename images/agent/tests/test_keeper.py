@@ -45,7 +45,9 @@ class Witnesses:
         seen: Iterable[Tethered] | None = None,
         living: Iterable[str] | None = None,
         in_room: Iterable[Tethered] | None = (),
+        answering: Iterable[Tethered] = (),
     ) -> None:
+        self._answering = frozenset(answering)
         self._seen = None if seen is None else frozenset((call.call, call.epoch) for call in seen)
         self._living = None if living is None else frozenset(living)
         self._in_room = in_room
@@ -53,6 +55,9 @@ class Witnesses:
 
     async def leads(self) -> bool:
         return False
+
+    async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
+        return self._answering & frozenset(calls)
 
     async def tethered(self) -> frozenset[tuple[str, int]] | None:
         return self._seen
@@ -73,7 +78,9 @@ class Judge:
     def __init__(self, fleet: Fleet, witnesses: Witnesses, faltering: Iterable[Tethered] = ()) -> None:
         self.fleet = fleet
         self.faltering = frozenset(faltering)
-        self._suspicion = Suspicion(fleet, cast(api.LiveKitAPI, witnesses), witnesses, witnesses, self._sight)
+        self._suspicion = Suspicion(
+            fleet, cast(api.LiveKitAPI, witnesses), witnesses, witnesses, witnesses, self._sight
+        )
 
     def _sight(self) -> Sight:
         alive = frozenset(known.call for known in self.fleet.calls if not known.loss)
@@ -103,6 +110,18 @@ def test_a_call_that_another_keeper_sees_is_not_lost() -> None:
     calls = [a_call(1), a_call(2)]
 
     assert judge(a_fleet([a_call(3)], calls), Witnesses(seen=[calls[0]])) == ["room-2"]
+
+
+def test_a_silent_call_whose_agent_answers_in_its_room_is_not_lost() -> None:
+    calls = [a_call(1), a_call(2)]
+
+    assert judge(a_fleet([a_call(3)], calls, Loss.SILENT), Witnesses(seen=[], answering=[calls[0]])) == ["room-2"]
+
+
+def test_after_a_death_nobody_is_asked_in_the_room() -> None:
+    dead = a_call(1)
+
+    assert judge(a_fleet([a_call(3)], [dead], Loss.CLOSED), Witnesses(seen=[], answering=[dead])) == ["room-1"]
 
 
 def test_an_older_agent_of_the_call_that_another_keeper_sees_does_not_count() -> None:

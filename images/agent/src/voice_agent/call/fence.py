@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 EPOCH_ATTRIBUTE = "voice-agent.epoch"
 CALLER_ATTRIBUTE = "voice-agent.caller"
+HERE = "voice-agent.here"
+"""The RPC by which keepers ask an agent that is out of their sight for its epoch, as the attribute tells it."""
 
 
 def holder(room: rtc.Room, caller: str) -> tuple[int, str] | None:
@@ -51,6 +53,7 @@ class Fence:
         """Take the call."""
         self._room.on("participant_connected", self._on_participant)
         self._room.on("participant_attributes_changed", self._on_attributes)
+        self._room.local_participant.register_rpc_method(HERE, self._here)
         await self.say(self._epoch)
 
     async def say(self, epoch: int) -> None:
@@ -59,6 +62,9 @@ class Fence:
         attributes = {EPOCH_ATTRIBUTE: str(epoch), CALLER_ATTRIBUTE: self._caller}
         await self._room.local_participant.set_attributes(attributes)
         self._look()
+
+    async def _here(self, _: rtc.RpcInvocationData) -> str:
+        return "" if self._left else str(self._epoch)
 
     def _on_participant(self, _: rtc.RemoteParticipant) -> None:
         self._look()

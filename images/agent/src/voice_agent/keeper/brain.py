@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from voice_agent.keeper.fleet import Fleet, Known, Move
 from voice_agent.keeper.ports import Leadership, Peers, Pods
 from voice_agent.keeper.recovery import Recovery, Result
+from voice_agent.keeper.rooms import AgentsInRooms
 from voice_agent.keeper.suspicion import Suspicion
 from voice_agent.state.store import Store
 from voice_agent.telemetry import metrics
@@ -41,7 +42,7 @@ class Brain:
     def __init__(self, client: api.LiveKitAPI, store: Store, leadership: Leadership, pods: Pods, peers: Peers) -> None:
         self._fleet = Fleet()
         self._leadership = leadership
-        self._suspicion = Suspicion(self._fleet, client, pods, peers, self._sight)
+        self._suspicion = Suspicion(self._fleet, client, pods, peers, AgentsInRooms(client), self._sight)
         self._recovery = Recovery(client, store, self._supersede, self._agent_of, leadership)
         self._server: TetherServer | None = None
         self._missed = asyncio.Event()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
+
+from voice_agent.tether.wire import Tethered
 
 
 class Leadership(Protocol):
@@ -28,3 +31,10 @@ class Peers(Protocol):
 
     async def leads(self) -> bool | None:
         """Whether another keeper says that it acts; None if one does not answer."""
+
+
+class Agents(Protocol):
+    """The agents in their rooms."""
+
+    async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
+        """Those of `calls` whose agents are in their rooms and answer there."""

@@ -3,7 +3,7 @@
 Taking a call from an agent that serves it costs the caller a turn; leaving one that is lost alone costs the call. So
 others are asked, in the order of what they know: the other keepers, the API server, LiveKit.
 
-- A keeper that another one contradicts is wrong.
+- A keeper that another one contradicts is wrong. So is one to which an agent is silent that answers in its room.
 - Closed connections are the death of processes: no partition closes one. Two keepers that agree, while either has other
   calls in sight, are believed.
 - Silence is the death of a node, or a partition, in which keepers agree and are wrong together. Of one node it is
@@ -30,7 +30,7 @@ from collections.abc import Callable, Collection, Sequence
 from livekit import api
 
 from voice_agent.keeper.fleet import Fleet, Known
-from voice_agent.keeper.ports import Peers, Pods
+from voice_agent.keeper.ports import Agents, Peers, Pods
 from voice_agent.keeper.recovery import API_ERRORS
 from voice_agent.tether.server import SILENCE_SECONDS, Sight
 from voice_agent.tether.wire import Loss, Tethered
@@ -52,16 +52,24 @@ class Suspicion:
         client: LiveKit's API.
         pods: as the API server has them.
         peers: the other keepers.
+        agents: as LiveKit reaches them.
         sight: what this keeper's tethers show now.
     """
 
     def __init__(
-        self, fleet: Fleet, client: api.LiveKitAPI, pods: Pods, peers: Peers, sight: Callable[[], Sight]
+        self,
+        fleet: Fleet,
+        client: api.LiveKitAPI,
+        pods: Pods,
+        peers: Peers,
+        agents: Agents,
+        sight: Callable[[], Sight],
     ) -> None:
         self._fleet = fleet
         self._client = client
         self._pods = pods
         self._peers = peers
+        self._agents = agents
         self._sight = sight
         self._doubted = frozenset[tuple[str, int]]()
 
@@ -76,6 +84,9 @@ class Suspicion:
         unseen = [known for known in lost if seen is None or _token(known) not in seen]
         if contradicted := len(lost) - len(unseen):
             logger.warning("another keeper sees %d of the %d calls that are out of sight here", contradicted, len(lost))
+        # No partition closes a connection: whoever is asked after a death only waits.
+        answering = await self._agents.answering(known.call for known in unseen if known.loss is Loss.SILENT)
+        unseen = [known for known in unseen if known.call not in answering]
         if not self._any_in_sight(seen or ()):
             if len({known.call.pod for known in unseen}) == 1 and all(known.loss is Loss.CLOSED for known in unseen):
                 return unseen
