@@ -42,7 +42,7 @@ class AgentsInRooms:
 
     async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
         """See `Agents.answering`."""
-        oldest = self._clock() - REMEMBER_SECONDS
+        calls, oldest = frozenset(calls), self._clock() - REMEMBER_SECONDS
         before, self._answered = self._answered, {c: at for c, at in self._answered.items() if at > oldest}
         asked = [call for call in calls if call not in self._answered]
         answers = await asyncio.gather(*(self._answers(call) for call in asked))
@@ -53,7 +53,8 @@ class AgentsInRooms:
                     logger.warning(
                         "call %s is out of sight, but its agent answers in the room: it is not lost", call.call
                     )
-        return frozenset(self._answered)
+        # Not all that have answered: one that was asked a moment ago may have died since.
+        return calls & self._answered.keys()
 
     async def _answers(self, call: Tethered) -> bool:
         request = PerformRpcRequest(
@@ -66,6 +67,10 @@ class AgentsInRooms:
             async with self._gate, asyncio.timeout(ANSWER_SECONDS):
                 answer = await _perform_rpc(self._client.room, request)
         except API_ERRORS:
+            return False
+        except Exception:
+            # Whatever it is, it must not keep the calls that are lost for sure from being recovered.
+            logger.exception("the agent of call %s could not be asked in its room", call.call)
             return False
         return answer.payload == str(call.epoch)
 
