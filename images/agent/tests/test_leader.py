@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from voice_agent.keeper import leader
-from voice_agent.keeper.leader import DURATION_SECONDS, RETRY_SECONDS, YOUNG_SECONDS, Leader
+from voice_agent.keeper.leader import DURATION_SECONDS, MEET_SECONDS, RETRY_SECONDS, YOUNG_SECONDS, Leader
 from voice_agent.kubernetes import ApiServer
 
 
@@ -49,6 +50,10 @@ class Cluster:
     def __init__(self) -> None:
         self.lease: dict[str, Any] | None = None
         self.away: set[str] = set()
+        self.odd = False
+        """Whether it answers what nobody expects."""
+        self.hangs_for: Callable[[], Awaitable[None]] | None = None
+        """How long one waits until it does not answer."""
         self._version = 0
 
     def seen_by(self, pod: str) -> ApiServer:
@@ -56,7 +61,11 @@ class Cluster:
 
         async def request(method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
             if pod in self.away:
+                if self.hangs_for:
+                    await self.hangs_for()
                 raise OSError("refused")
+            if self.odd:
+                return 200, None
             return await self.request(method, path, body)
 
         return cast(ApiServer, SimpleNamespace(namespace=self.namespace, request=request))
@@ -88,9 +97,11 @@ class Keepers:
         self.leaders: dict[str, Leader] = {}
         self.cut_off: set[str] = set()
         """Keepers that no other one reaches."""
+        self.asked_by: list[str] = []
 
     def start(self, pod: str) -> None:
         async def another_leads() -> bool | None:
+            self.asked_by.append(pod)
             others = {name for name in self.tasks if name != pod}
             if any(self.leaders[name].leading for name in others - self.cut_off):
                 return True
@@ -201,6 +212,43 @@ async def test_the_leader_goes_on_while_the_api_server_is_away_and_nobody_else_l
         assert keepers.leading == ["one"]
     keepers.cluster.away.clear()
     await keepers.time.pass_by(1)
+    assert keepers.leading == ["one"]
+
+
+async def test_a_leader_goes_on_without_a_break_while_the_api_server_hangs(keepers: Keepers) -> None:
+    await settled(keepers)
+
+    keepers.cluster.away = {"one", "two"}
+    keepers.cluster.hangs_for = lambda: keepers.time.sleep(2.0)
+    led = []
+    for _ in range(300):
+        await keepers.time.pass_by(0.1)
+        led.append(keepers.leading)
+    # Else nothing would end: the Lease is given back.
+    keepers.cluster.away.clear()
+
+    assert all(leading == ["one"] for leading in led)
+
+
+async def test_the_others_know_the_leader_before_the_api_server_that_vouches_for_it_is_away(keepers: Keepers) -> None:
+    await settled(keepers)
+
+    for _ in range(3):
+        keepers.asked_by.clear()
+        await keepers.time.pass_by(MEET_SECONDS + 2 * RETRY_SECONDS)
+        assert "one" in keepers.asked_by
+
+
+async def test_a_keeper_leads_again_after_an_answer_that_nobody_expects(keepers: Keepers) -> None:
+    keepers.start("one")
+    await keepers.time.pass_by(1)
+
+    keepers.cluster.odd = True
+    await keepers.time.pass_by(10)
+    assert keepers.leading == []
+    keepers.cluster.odd = False
+    await keepers.time.pass_by(1)
+
     assert keepers.leading == ["one"]
 
 

@@ -17,8 +17,12 @@ logger = logging.getLogger(__name__)
 # client-go's 15, 10 and 2 s leave calls without an agent for a quarter of a minute when the leader's node is lost. A
 # change of leader costs nothing here, so these are as short as an API server bears.
 DURATION_SECONDS = 4
-RENEW_WITHIN_SECONDS = 2.5
+# A pause, one request that hangs (2 s), and what the others say then: a leader that goes on does not stop in between.
+RENEW_WITHIN_SECONDS = 3.25
 RETRY_SECONDS = 0.5
+# The others let in whom the API server has vouched for lately: the leader must be known to them before it is away, with
+# the token that it has now.
+MEET_SECONDS = 10.0
 
 # A keeper that has just begun does not know which calls were lost before: for so long it lets one that may have seen
 # them, and that looks every RETRY_SECONDS, be first. The only keeper leads this much later.
@@ -31,9 +35,8 @@ class Leader:
 
     A holder that could not renew stops leading before others may take over: they wait for the Lease's duration from
     the last change that they have seen, by their own clocks, so no two clocks are compared; or until no other keeper
-    leads, as a killed one's pod tells by refusing connections. A keeper that was killed
-    and begins anew in its pod is another one: it has forgotten which calls were lost, and must not go on with the
-    Lease that it held.
+    leads, as a killed one's pod tells by refusing connections. A keeper that was killed and begins anew in its pod is
+    another one: it has forgotten which calls were lost, and must not go on with the Lease that it held.
 
     While the API server is away, the leader goes on for as long as the other keepers say that none of them leads: the
     calls of a pod that dies must not wait for it. Should two lead for a moment, epochs keep their agents apart.
@@ -56,6 +59,7 @@ class Leader:
         self._away = False
         self._young_until = time.monotonic() + YOUNG_SECONDS
         self._renewed_at: float | None = None
+        self._met_at = -MEET_SECONDS
         self._seen: tuple[str, float] = ("", 0.0)
         self._was_leading = False
 
@@ -72,8 +76,12 @@ class Leader:
                 try:
                     self._renewed_at = asked_at if await self._hold() else None
                     self._away = False
+                    await self._meet()
                 except ERRORS as error:
                     await self._without_lease(error, led)
+                except Exception:
+                    # Whatever it is: a keeper that asks no more would never lead again.
+                    logger.exception("the Lease %s cannot be renewed", self._name)
                 self._tell()
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
@@ -87,6 +95,11 @@ class Leader:
             logger.warning("the Lease %s cannot be renewed: %s: %s", self._name, type(error).__name__, error)
         if led and await self._another_leads() is False:
             self._renewed_at = time.monotonic()
+
+    async def _meet(self) -> None:
+        if self.leading and time.monotonic() - self._met_at >= MEET_SECONDS:
+            self._met_at = time.monotonic()
+            await self._another_leads()
 
     def _tell(self) -> None:
         if self.leading != self._was_leading:

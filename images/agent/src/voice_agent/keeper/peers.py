@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +17,8 @@ logger = logging.getLogger(__name__)
 SEEN_PATH = "/v1/seen"
 # In the cluster's network an answer takes milliseconds; a peer that is gone must not delay a recovery.
 _TIMEOUT = aiohttp.ClientTimeout(total=0.5)
+# The same, and the DNS'.
+_LEADS_WITHIN_SECONDS = 0.7
 
 
 class Seen(BaseModel):
@@ -50,24 +54,32 @@ class OtherKeepers:
 
     async def tethered(self) -> frozenset[tuple[str, int]] | None:
         """See `Peers.tethered`."""
-        seen = [answer.calls for answer in await self._answers() if answer is not None and answer.settled]
+        others = [url for url in await addresses_of(self._url) if not self._is_own(url)]
+        seen = [answer.calls for answer in await self._ask_all(others) if answer is not None and answer.settled]
         return frozenset[tuple[str, int]]().union(*seen) if seen else None
 
     async def leads(self) -> bool | None:
         """See `Peers.leads`."""
         try:
-            answers = await self._answers()
-        except OSError:
+            async with asyncio.timeout(_LEADS_WITHIN_SECONDS):
+                addresses = await addresses_of(self._url)
+                # A DNS that does not know even this keeper does not tell that there is no other one.
+                if not any(self._is_own(url) for url in addresses):
+                    return None
+                answers = await self._ask_all(url for url in addresses if not self._is_own(url))
+        except TimeoutError:
             return None
         if any(answer is not None and answer.leading for answer in answers):
             return True
         return None if None in answers else False
 
-    async def _answers(self) -> list[Seen | None]:
-        """Of every other keeper; None of one that does not answer."""
-        others = [url for url in await addresses_of(self._url) if self._own is None or f"//{self._own}:" not in url]
+    def _is_own(self, url: str) -> bool:
+        return self._own is not None and urlsplit(url).hostname == self._own
+
+    async def _ask_all(self, urls: Iterable[str]) -> list[Seen | None]:
+        """The answer of each keeper; None of one that does not answer."""
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
-            return await asyncio.gather(*(self._ask(session, url) for url in others))
+            return await asyncio.gather(*(self._ask(session, url) for url in urls))
 
     async def _ask(self, session: aiohttp.ClientSession, url: str) -> Seen | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import time
@@ -18,6 +19,8 @@ _REMEMBER_SECONDS = 60.0
 # While the API server is away, pods that were let in stay known for as long as the kubelet may leave a token of an
 # hour, the shortest there is, in its file: it renews at 80 % of its life.
 _OUTAGE_SECONDS = 720.0
+# So long a pod that is known waits for its review: an API server that hangs must not look like a keeper that does.
+_REVIEW_OF_KNOWN_SECONDS = 0.2
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 
 
@@ -97,8 +100,9 @@ class TokenReviews:
         if known and known[0] > now:
             return known[1]
         try:
-            identity = self._judge(await self._review(token))
-        except UndecidedError:
+            async with asyncio.timeout(_REVIEW_OF_KNOWN_SECONDS if known else None):
+                identity = self._judge(await self._review(token))
+        except (UndecidedError, TimeoutError):
             if known is None:
                 raise
             return known[1]

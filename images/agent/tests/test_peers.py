@@ -1,0 +1,64 @@
+"""What a keeper asks the others: whether one of them leads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from voice_agent.keeper import peers
+from voice_agent.keeper.peers import SEEN_PATH, OtherKeepers, Seen
+
+OWN = "127.0.0.9"
+OURS = f"http://{OWN}:8090"
+# Nobody listens there.
+REFUSES = "http://127.0.0.1:9"
+
+
+@asynccontextmanager
+async def a_keeper(*, leading: bool, status: int = 200) -> AsyncIterator[str]:
+    async def seen(_: web.Request) -> web.Response:
+        told = Seen(settled=True, calls=frozenset(), leading=leading)
+        return web.json_response(text=told.model_dump_json(), status=status)
+
+    app = web.Application()
+    app.add_routes([web.get(SEEN_PATH, seen)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def another_leads(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> bool | None:
+    async def resolve(_: str) -> frozenset[str]:
+        return frozenset(addresses)
+
+    monkeypatch.setattr(peers, "addresses_of", resolve)
+    return await OtherKeepers("http://keepers:8090", OWN, lambda: "token").leads()
+
+
+async def test_the_only_keeper_knows_that_no_other_one_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await another_leads(monkeypatch, OURS) is False
+
+
+@pytest.mark.parametrize("leading", [True, False])
+async def test_a_keeper_says_whether_it_leads(monkeypatch: pytest.MonkeyPatch, leading: bool) -> None:
+    async with a_keeper(leading=leading) as other:
+        assert await another_leads(monkeypatch, OURS, other, REFUSES) is leading
+
+
+async def test_of_a_keeper_that_does_not_say_it_cannot_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_keeper(leading=False, status=503) as other:
+        assert await another_leads(monkeypatch, OURS, other) is None
+
+
+async def test_a_dns_that_does_not_know_this_keeper_does_not_tell_that_no_other_one_leads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert await another_leads(monkeypatch) is None
+    assert await another_leads(monkeypatch, REFUSES) is None
