@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -323,6 +324,16 @@ def test_a_call_is_over_when_its_agent_or_its_caller_wished_so(ending: Ending) -
     assert fleet.is_over("AD_1") == (ending in {Ending.FINISHED, Ending.CALLER_LEFT})
     now[0] = 2 * 3600.0
     fleet.ended(a_call(2), Ending.FINISHED)
+    assert not fleet.is_over("AD_1")
+
+
+def test_a_call_that_goes_on_under_another_name_is_not_over() -> None:
+    fleet = Fleet()
+    fleet.seen(a_call(1))
+    fleet.ended(a_call(1), Ending.FINISHED)
+
+    fleet.seen(replace(a_call(1, epoch=2), room_sid="RM_made_anew"))
+
     assert not fleet.is_over("AD_1")
 
 

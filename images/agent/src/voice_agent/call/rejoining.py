@@ -19,6 +19,9 @@ from voice_agent.call.live import Call
 
 logger = logging.getLogger(__name__)
 
+# The connection that brought the news may be lost again before it is told on.
+RETRY_SECONDS = 1.0
+
 
 class Rejoining:
     """Watches for a room that was made anew.
@@ -34,6 +37,8 @@ class Rejoining:
         self._room: rtc.Room = call.context.room
         self._fence = fence
         self._renamed = renamed
+        self._known_as = call.identity.room_sid
+        """The room of which the keepers have been told."""
         self._changed = asyncio.Event()
         self._returned = False
         self._task: asyncio.Task[None] | None = None
@@ -64,17 +69,23 @@ class Rejoining:
                 await self._look()
             except Exception:
                 # The call itself goes on.
-                logger.exception("nobody was told that the call is in another room now")
+                logger.exception("not everybody was told that the call is in another room now; once more")
+                await asyncio.sleep(RETRY_SECONDS)
+                self._on_return()
 
     async def _look(self) -> None:
-        identity, sid = self._call.identity, await self._room.sid
+        sid = await self._room.sid
+        if self._call.ending is not None:
+            return  # Another agent has it: it must not look as if this one had come back to it.
         returned, self._returned = self._returned, False
-        if sid == identity.room_sid:
-            if returned:
-                # Also who comes back to the same room may be a new participant there.
-                await self._fence.say(identity.epoch)
+        if sid != self._call.identity.room_sid:
+            logger.warning("LiveKit has made the room anew; the call goes on in it", extra={"room_id": sid})
+            identity = self._call.identity
+            self._call.identity = identity.model_copy(update={"room_sid": sid, "epoch": identity.epoch + 1})
+        elif not returned:
             return
-        logger.warning("LiveKit has made the room anew; the call goes on in it", extra={"room_id": sid})
-        self._call.identity = identity.model_copy(update={"room_sid": sid, "epoch": identity.epoch + 1})
+        # Also who comes back to the same room may be a new participant there.
         await self._fence.say(self._call.identity.epoch)
-        await self._renamed()
+        if self._known_as != sid:
+            await self._renamed()
+            self._known_as = sid

@@ -98,6 +98,8 @@ class Fleet:
 
     def seen(self, call: Tethered) -> None:
         """`call` is tethered."""
+        # One that goes on in a room that was made anew has said goodbye under its old name.
+        self._over.pop(call.dispatch_id, None)
         known = self._known.get(call.call)
         if known is None or call.epoch >= known.call.epoch:
             self._known[call.call] = Known(call, known.state if known else {}, move=self._move(known, call))

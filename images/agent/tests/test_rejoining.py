@@ -1,0 +1,127 @@
+"""A room that LiveKit has made anew; room, fence and keepers are the test's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from voice_agent.call import rejoining
+from voice_agent.call.fence import Fence
+from voice_agent.call.live import Call
+from voice_agent.call.rejoining import Rejoining
+from voice_agent.call.snapshot import CallIdentity
+from voice_agent.tether.wire import Ending
+
+
+class Room:
+    """A room whose SID may change."""
+
+    def __init__(self) -> None:
+        self.name = "RM_1"
+        self._heard: dict[str, Callable[[], None]] = {}
+
+    @property
+    def sid(self) -> Awaitable[str]:
+        async def sid() -> str:
+            return self.name
+
+        return sid()
+
+    def on(self, event: str, listener: Callable[[], None]) -> None:
+        self._heard[event] = listener
+
+    def off(self, event: str, _: Callable[[], None]) -> None:
+        del self._heard[event]
+
+    def comes_back(self, sid: str) -> None:
+        self.name = sid
+        for listener in self._heard.values():
+            listener()
+
+
+class Watched:
+    """A call that is watched, and what was told of it: epochs in the room, names to the keepers."""
+
+    def __init__(self, ending: Ending | None = None) -> None:
+        self.room = Room()
+        self.call = cast(
+            Call,
+            SimpleNamespace(
+                context=SimpleNamespace(room=self.room),
+                identity=CallIdentity(room="room", room_sid="RM_1", caller="caller", epoch=3),
+                ending=ending,
+            ),
+        )
+        self.said: list[int] = []
+        self.told: list[str] = []
+        self.failures = 0
+        self.told_on = asyncio.Event()
+
+    async def say(self, epoch: int) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("lost again")
+        self.said.append(epoch)
+
+    async def renamed(self) -> None:
+        self.told.append(self.call.identity.key)
+        self.told_on.set()
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        watch = Rejoining(self.call, cast(Fence, self), self.renamed)
+        watch.start()
+        try:
+            yield
+        finally:
+            await watch.aclose()
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_in_a_new_room_the_call_has_a_new_name_and_the_next_epoch() -> None:
+    watched = Watched()
+    async with watched.watching():
+        watched.room.comes_back("RM_2")
+        await turns()
+
+    assert (watched.said, watched.told) == ([4], ["RM_2/caller"])
+
+
+async def test_in_the_same_room_only_the_epoch_is_said_again() -> None:
+    watched = Watched()
+    async with watched.watching():
+        watched.room.comes_back("RM_1")
+        await turns()
+
+    assert (watched.said, watched.told) == ([3], [])
+
+
+@pytest.mark.parametrize("ending", [Ending.HANDED_OVER, Ending.SUPERSEDED])
+async def test_an_agent_that_has_given_the_call_away_does_not_claim_it(ending: Ending) -> None:
+    watched = Watched(ending)
+    async with watched.watching():
+        watched.room.comes_back("RM_2")
+        await turns()
+
+    assert (watched.said, watched.told) == ([], [])
+    assert watched.call.identity.epoch == 3
+
+
+async def test_what_could_not_be_told_is_told_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejoining, "RETRY_SECONDS", 0.0)
+    watched = Watched()
+    watched.failures = 1
+    async with watched.watching():
+        watched.room.comes_back("RM_2")
+        await asyncio.wait_for(watched.told_on.wait(), 5)
+
+    assert (watched.said, watched.told) == ([4], ["RM_2/caller"])
