@@ -90,6 +90,16 @@ async def test_where_no_agent_ever_came_none_is_removed() -> None:
     assert room.removed == []
 
 
+async def test_a_dispatch_that_livekit_does_not_know_any_more_keeps_nobody_waiting() -> None:
+    class Forgetful(Room):
+        async def get_dispatch(self, dispatch: str, room: str) -> api.AgentDispatch | None:
+            if dispatch == "AD_1":
+                raise api.TwirpError(api.TwirpErrorCode.NOT_FOUND, "no such dispatch", status=404)
+            return await super().get_dispatch(dispatch, room)
+
+    assert (await recovered(Forgetful("gold"), LOST)).job_metadata == ""
+
+
 def test_an_errand_of_an_older_keeper_is_understood() -> None:
     errand = errands.read('{"voice-agent": {"kind": "recovery", "caller": "caller", "epoch": 2}}')
 

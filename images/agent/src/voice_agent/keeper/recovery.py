@@ -147,7 +147,12 @@ class Recovery:
         """What the call's first agent was told by its dispatch, as far as the lost agent's dispatch knows."""
         if not call.dispatch_id:
             return ""
-        dispatch = await self._client.agent_dispatch.get_dispatch(call.dispatch_id, call.room)
+        try:
+            dispatch = await self._client.agent_dispatch.get_dispatch(call.dispatch_id, call.room)
+        except api.TwirpError as error:
+            if error.code != api.TwirpErrorCode.NOT_FOUND:
+                raise
+            dispatch = None
         if dispatch is None:
             return ""
         errand = read(dispatch.metadata)
