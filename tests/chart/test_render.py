@@ -68,6 +68,10 @@ BAD_VALUES = {
         ["--set", "drain.gracePeriodSeconds=25"],
         "Set it to at most 3, or drain.gracePeriodSeconds to at least 70",
     ),
+    "a deadline that leaves no time to hand calls over": (
+        ["--set", "drain.timeoutSeconds=20"],
+        "Set it to at most 8, or drain.timeoutSeconds to at least 60",
+    ),
     "grace shorter than the end of a worker": (["--set", "drain.gracePeriodSeconds=9"], "at least 10"),
     "bounds the wrong way round": (
         ["--set", "autoscaling.minReplicas=5,autoscaling.maxReplicas=2"],
