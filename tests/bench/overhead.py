@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import os
 import platform
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -190,10 +191,21 @@ def _lines(path: str) -> list[str]:
 
 
 async def run(chosen: argparse.Namespace) -> None:
-    """Measure, and print the tables."""
+    """Measure, and print the tables; of the pairs that there are, if it is stopped or fails."""
+    if measuring := asyncio.current_task():
+        # Else the workers, which have sessions of their own, would outlive a run that is stopped.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, measuring.cancel)
+    rounds: list[dict[str, Round]] = []
+    try:
+        await _measure(chosen, rounds)
+    finally:
+        if rounds:
+            _show(chosen, rounds)
+
+
+async def _measure(chosen: argparse.Namespace, rounds: list[dict[str, Round]]) -> None:
     began = time.monotonic()
     print("· starting servers and workers", flush=True)
-    rounds: list[dict[str, Round]] = []
     async with bench(chosen) as running:
         names = list(running.workers)
         for number in range(1, chosen.rounds + 1):
@@ -201,12 +213,15 @@ async def run(chosen: argparse.Namespace) -> None:
             order = names if number % 2 else names[::-1]
             rounds.append({name: await running.round(name, number) for name in order})
             print(f"· {number} of {chosen.rounds} rounds done after {time.monotonic() - began:.0f} s", flush=True)
-    answers = {name: sum(len(each[name].latencies_s) for each in rounds) for name in names}
-    for other in names[1:]:
+
+
+def _show(chosen: argparse.Namespace, rounds: list[dict[str, Round]]) -> None:
+    answers = {name: sum(len(each[name].latencies_s) for each in rounds) for name in rounds[0]}
+    for other in [name for name in answers if name != OURS]:
         print(f"\n{table(OURS, other, rounds)}")
     kept = "tethered to two keepers, snapshots sealed" if chosen.keepers else "without keepers"
     told = ", ".join(f"{count} of {name}" for name, count in answers.items())
-    print(f"\n{chosen.rounds} rounds, {chosen.calls} calls at once, answers: {told}; {OURS}: {kept}.")
+    print(f"\n{len(rounds)} of {chosen.rounds} rounds, {chosen.calls} calls at once, answers: {told}; {OURS}: {kept}.")
     print(f"{machine()}.")
 
 
@@ -226,7 +241,10 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.rounds, chosen.answers = 2, 3
-    asyncio.run(run(chosen))
+    try:
+        asyncio.run(run(chosen))
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":
