@@ -47,6 +47,8 @@ class Trial:
             found.append("there were no calls")
         if not self.outcome.struck and self.row.promise is not Promise.UNTOUCHED:
             found.append("no call was concerned")
+        if self.row.moves is not None and self.outcome.moves > self.row.moves:
+            found.append(f"a call moved {self.outcome.moves} times")
         if self.outcome.restarted:
             found.append(f"{self.outcome.restarted} containers restarted in pods that were not struck")
         return found
