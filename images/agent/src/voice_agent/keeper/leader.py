@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 # client-go's 15, 10 and 2 s leave calls without an agent for a quarter of a minute when the leader's node is lost. A
 # change of leader costs nothing here, so these are as short as an API server bears.
-DURATION_SECONDS = 4
-RENEW_WITHIN_SECONDS = 2.5
+DURATION_SECONDS = 3
+RENEW_WITHIN_SECONDS = 2.0
 RETRY_SECONDS = 0.5
 
 # A keeper that has just begun does not know which calls were lost before: for so long it lets one that may have seen
