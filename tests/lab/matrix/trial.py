@@ -15,8 +15,8 @@ from lab.matrix.rows import Promise, Row
 from lab.matrix.scene import Scene
 from lab.stage import Stage
 
-# Of each call before the disruption, for the latency that it is compared with, and after it.
-ANSWERS_BEFORE = 2
+# Of each call, besides its first, before the disruption, for the latency that it is compared with; and after it.
+ANSWERS_BEFORE = 1
 ANSWERS_AFTER = 2
 
 
