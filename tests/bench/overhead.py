@@ -15,7 +15,9 @@ import argparse
 import asyncio
 import os
 import platform
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,6 +30,7 @@ from livekit import api
 
 from bench.cpu import tree_seconds
 from bench.paired import Round, table
+from lab.baseline import WORKER
 from lab.callers import CallFleet, CallPlan, StarvedError, Summary, assert_ok
 from lab.gemini import Simulator, simulator
 from lab.keeper import SECRET, keeper
@@ -37,7 +40,9 @@ from lab.ports import free_port
 from lab.worker import Worker, environment, worker
 
 OURS, PLAIN, DEFAULT = "voice-agent", "plain", "plain by default"
-PLAIN_WORKER = Path(__file__).parent / "plain_worker.py"
+# The choices of our image that are not its own work. The models that livekit-agents loads would be of no use, and make
+# its memory monitor dearer.
+AS_OURS = {"VAD": "none", "IDLE_PROCESSES": "1", "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE": "0"}
 # Of a core: what two workers that wait for calls are far below, and a process that starts is far above.
 _AT_REST = 0.08
 _REST_SECONDS = 120.0
@@ -140,16 +145,20 @@ async def bench(chosen: argparse.Namespace) -> AsyncIterator[Bench]:
         settings = await _keepers(stack, livekit) if chosen.keepers else {}
         ours = {**environment(livekit, gemini), **settings, "AGENT_NAME": OURS, "CALL_SLOTS": str(chosen.calls)}
         running.workers[OURS] = await stack.enter_async_context(worker(ours, pod="bench"))
-        running.workers[PLAIN] = await _plain(stack, livekit, gemini, PLAIN, "ours")
+        running.workers[PLAIN] = await _plain(stack, livekit, gemini, PLAIN, AS_OURS)
         if chosen.default:
-            running.workers[DEFAULT] = await _plain(stack, livekit, gemini, DEFAULT, "default")
+            running.workers[DEFAULT] = await _plain(stack, livekit, gemini, DEFAULT, {})
         await running.workers[OURS].ready()
         yield running
 
 
-async def _plain(stack: AsyncExitStack, livekit: LiveKit, gemini: Simulator, name: str, as_what: str) -> Worker:
-    variables = {**environment(livekit, gemini), "AGENT_NAME": _agent(name), "PLAIN_AS": as_what}
-    running = await stack.enter_async_context(worker(variables, program=(str(PLAIN_WORKER), "start")))
+async def _plain(
+    stack: AsyncExitStack, livekit: LiveKit, gemini: Simulator, name: str, options: Mapping[str, str]
+) -> Worker:
+    # Two workers share the machine, and calls come to either by name: slots that are never full.
+    own = {"AGENT_NAME": _agent(name), "CALL_SLOTS": "100", "HEALTH_PORT": str(free_port())}
+    variables = {**environment(livekit, gemini), **own, **options}
+    running = await stack.enter_async_context(worker(variables, program=(str(WORKER), "start")))
     await running.logged("registered worker")
     return running
 
@@ -190,10 +199,21 @@ def _lines(path: str) -> list[str]:
 
 
 async def run(chosen: argparse.Namespace) -> None:
-    """Measure, and print the tables."""
+    """Measure, and print the tables; of the pairs that there are, if it is stopped or fails."""
+    if measuring := asyncio.current_task():
+        # Else the workers, which have sessions of their own, would outlive a run that is stopped.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, measuring.cancel)
+    rounds: list[dict[str, Round]] = []
+    try:
+        await _measure(chosen, rounds)
+    finally:
+        if rounds:
+            _show(chosen, rounds)
+
+
+async def _measure(chosen: argparse.Namespace, rounds: list[dict[str, Round]]) -> None:
     began = time.monotonic()
     print("· starting servers and workers", flush=True)
-    rounds: list[dict[str, Round]] = []
     async with bench(chosen) as running:
         names = list(running.workers)
         for number in range(1, chosen.rounds + 1):
@@ -201,12 +221,15 @@ async def run(chosen: argparse.Namespace) -> None:
             order = names if number % 2 else names[::-1]
             rounds.append({name: await running.round(name, number) for name in order})
             print(f"· {number} of {chosen.rounds} rounds done after {time.monotonic() - began:.0f} s", flush=True)
-    answers = {name: sum(len(each[name].latencies_s) for each in rounds) for name in names}
-    for other in names[1:]:
+
+
+def _show(chosen: argparse.Namespace, rounds: list[dict[str, Round]]) -> None:
+    answers = {name: sum(len(each[name].latencies_s) for each in rounds) for name in rounds[0]}
+    for other in [name for name in answers if name != OURS]:
         print(f"\n{table(OURS, other, rounds)}")
     kept = "tethered to two keepers, snapshots sealed" if chosen.keepers else "without keepers"
     told = ", ".join(f"{count} of {name}" for name, count in answers.items())
-    print(f"\n{chosen.rounds} rounds, {chosen.calls} calls at once, answers: {told}; {OURS}: {kept}.")
+    print(f"\n{len(rounds)} of {chosen.rounds} rounds, {chosen.calls} calls at once, answers: {told}; {OURS}: {kept}.")
     print(f"{machine()}.")
 
 
@@ -226,7 +249,10 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.rounds, chosen.answers = 2, 3
-    asyncio.run(run(chosen))
+    try:
+        asyncio.run(run(chosen))
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,14 @@ pytestmark = [pytest.mark.cluster, pytest.mark.flaky(reruns=2, only_rerun=["Star
 CALLS = 3
 # A caller who gives up only after an outage that no row lasts as long as.
 PATIENCE = 8
+# Callers who think quickly: thirty rows are half of all the tests' time.
+PAUSE_SECONDS = 1.0
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in MATRIX.items()])
 async def test_calls_survive(row: Row, stage: Stage, plan: CallPlan) -> None:
     stage.install(*row.arguments)
     stage.settle()
-    trial = await run(stage, row, replace(plan, give_up_after=PATIENCE), CALLS)
+    trial = await run(stage, row, replace(plan, give_up_after=PATIENCE, pause_s=PAUSE_SECONDS), CALLS)
     print(f"{row.title}: {trial.outcome}")
     trial.check()

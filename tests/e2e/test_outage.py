@@ -16,7 +16,8 @@ from lab.stage import Stage
 
 pytestmark = pytest.mark.cluster
 
-OUTAGE_SECONDS = 180
+# livekit-agents gives up after some 130 s, unless told not to.
+OUTAGE_SECONDS = 150
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def _restarts(stage: Stage) -> int:
     return sum(s["restartCount"] for pod in stage.workers() for s in pod["status"].get("containerStatuses", []))
 
 
-async def test_three_minutes_without_livekit_restart_no_pod(release: Stage, plan: CallPlan) -> None:
+async def test_minutes_without_livekit_restart_no_pod(release: Stage, plan: CallPlan) -> None:
     kept, replaced = sorted(release.worker_names())
     with _livekit_gone(release):
         began = time.monotonic()

@@ -95,7 +95,8 @@ class Stage:
 
     def uninstall(self) -> None:
         """Remove the release and wait until its pods are gone."""
-        self.kubectl.helm("uninstall", self.release, "--ignore-not-found", "--wait", "--timeout=300s")
+        self.kubectl.helm("uninstall", self.release, "--ignore-not-found")
+        # Not in the time that their calls, or a hook, would take.
         self.kubectl.run("delete", "pods", "-l", self.selector, "--grace-period=1", "--ignore-not-found")
 
     def workers(self) -> list[Any]:

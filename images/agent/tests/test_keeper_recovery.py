@@ -16,6 +16,7 @@ from voice_agent.call.errand import Errand, Kind
 from voice_agent.keeper.alone import AlwaysLeading
 from voice_agent.keeper.recovery import Recovery, Result
 from voice_agent.state.memory import MemoryStore
+from voice_agent.state.store import Snapshot, Stamp
 from voice_agent.tether.wire import Tethered
 
 LOST = Tethered("room", "RM_1", "caller", 1, "AJ_1", "AD_1", "pod-1", "node-1", "agent-1", "voice-agent")
@@ -104,3 +105,16 @@ def test_an_errand_of_an_older_keeper_is_understood() -> None:
     errand = errands.read('{"voice-agent": {"kind": "recovery", "caller": "caller", "epoch": 2}}')
 
     assert errand == Errand(kind=Kind.RECOVERY, caller="caller", epoch=2)
+
+
+async def test_an_agent_of_another_cluster_is_known_by_what_it_writes() -> None:
+    room, store = Room("gold"), MemoryStore()
+
+    async def supersede(call: str, epoch: int) -> None:
+        # Where the successor is tethered, this keeper does not see; the store is the same.
+        await store.put(call, Snapshot(Stamp(epoch, 1), b"sealed"))
+
+    recovery = Recovery(cast(api.LiveKitAPI, room), store, supersede, lambda _: None, AlwaysLeading())
+
+    assert await recovery.run(LOST) is Result.RECOVERED
+    assert "AD_2" in room.dispatches, "its dispatch was deleted, and with it the agent"

@@ -52,17 +52,19 @@ class Cluster:
         self.away: set[str] = set()
         self.odd = False
         """Whether it answers what nobody expects."""
-        self.hangs_for: Callable[[], Awaitable[None]] | None = None
-        """How long one waits until it does not answer."""
+        self.hangs: Callable[[float], Awaitable[None]] | None = None
+        """Whether one waits for as long as one does until it does not answer."""
         self._version = 0
 
     def seen_by(self, pod: str) -> ApiServer:
         """The API server for one keeper, which may be cut off from it."""
 
-        async def request(method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+        async def request(
+            method: str, path: str, body: dict[str, Any] | None = None, *, seconds: float
+        ) -> tuple[int, Any]:
             if pod in self.away:
-                if self.hangs_for:
-                    await self.hangs_for()
+                if self.hangs:
+                    await self.hangs(seconds)
                 raise OSError("refused")
             if self.odd:
                 return 200, None
@@ -219,7 +221,7 @@ async def test_a_leader_goes_on_without_a_break_while_the_api_server_hangs(keepe
     await settled(keepers)
 
     keepers.cluster.away = {"one", "two"}
-    keepers.cluster.hangs_for = lambda: keepers.time.sleep(2.0)
+    keepers.cluster.hangs = keepers.time.sleep
     led = []
     for _ in range(300):
         await keepers.time.pass_by(0.1)

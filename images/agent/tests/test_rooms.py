@@ -1,7 +1,9 @@
-"""Agents that are asked in their rooms; LiveKit is the test's."""
+"""Agents that are asked in their rooms: who answers counts, for a while, and who cannot be asked does not."""
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,59 +15,59 @@ from voice_agent.keeper.rooms import REMEMBER_SECONDS, AgentsInRooms
 from voice_agent.tether.wire import Tethered
 
 
-def a_call(number: int) -> Tethered:
-    return Tethered("room", "RM_1", f"caller-{number}", number, "AJ", "AD", "pod", "node", f"agent-{number}", "agent")
+def a_call(number: int, epoch: int = 1) -> Tethered:
+    return Tethered(
+        f"room-{number}", f"RM_{number}", "caller", epoch, "AJ", "AD", "pod", "node", f"agent-{number}", "voice-agent"
+    )
 
 
 class LiveKit:
-    """Passes each question to the agents that live; `error` is what it answers with instead."""
+    """Answers with each agent's epoch; of others it waits, or says that they are not there."""
 
-    def __init__(self, *alive: Tethered) -> None:
-        self.room = self
-        self.alive = {call.agent_identity: call for call in alive}
+    def __init__(self, epochs: dict[str, str], error: Exception | None = None) -> None:
+        self.room = SimpleNamespace()
         self.asked: list[str] = []
-        self.error: Exception | None = None
+        self._epochs = epochs
+        self._error = error
 
     async def answer(self, _: Any, request: PerformRpcRequest) -> PerformRpcResponse:
         self.asked.append(request.destination_identity)
-        if self.error is not None:
-            raise self.error
-        if request.destination_identity not in self.alive:
-            raise TimeoutError
-        return PerformRpcResponse(payload=str(self.alive[request.destination_identity].epoch))
+        if self._error:
+            raise self._error
+        if request.destination_identity not in self._epochs:
+            await asyncio.Event().wait()
+        return PerformRpcResponse(payload=self._epochs[request.destination_identity])
 
 
-def agents(livekit: LiveKit, monkeypatch: pytest.MonkeyPatch, clock: list[float] | None = None) -> AgentsInRooms:
+def asking(livekit: LiveKit, monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> AgentsInRooms:
     monkeypatch.setattr(rooms, "_perform_rpc", livekit.answer)
-    return AgentsInRooms(cast(api.LiveKitAPI, livekit), clock=lambda: (clock or [0.0])[0])
+    monkeypatch.setattr(rooms, "ANSWER_SECONDS", 0.05)
+    return AgentsInRooms(cast(api.LiveKitAPI, livekit), lambda: clock[0])
 
 
-async def test_only_of_those_that_are_asked_about_it_is_told_that_they_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two, dead = a_call(1), a_call(2), a_call(3)
-    asking = agents(LiveKit(one, two), monkeypatch)
+async def test_who_answers_with_the_epoch_that_is_known_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    livekit = LiveKit({"agent-1": "1", "agent-2": "1", "agent-3": ""})
+    agents = asking(livekit, monkeypatch, [0.0])
+    one, dead, superseded = a_call(1), a_call(9), a_call(3)
+    newer = a_call(2, epoch=2)
+    assert await agents.answering([one, dead, superseded, newer]) == {one}
 
-    assert await asking.answering([one, two, dead]) == {one, two}
-    assert await asking.answering(call for call in [two, dead]) == {two}
-    assert await asking.answering([]) == frozenset()
 
-
-async def test_who_has_answered_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, clock = a_call(1), [0.0]
-    livekit = LiveKit(one)
-    asking = agents(livekit, monkeypatch, clock)
-    await asking.answering([one])
-    await asking.answering([one])
-    assert len(livekit.asked) == 1
-
-    livekit.alive.clear()
+async def test_an_agent_that_has_answered_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    livekit, clock = LiveKit({"agent-1": "1"}), [0.0]
+    agents = asking(livekit, monkeypatch, clock)
+    for clock[0] in (0.0, REMEMBER_SECONDS / 2):
+        assert await agents.answering([a_call(1)]) == {a_call(1)}
+    assert livekit.asked == ["agent-1"]
+    livekit._epochs.clear()
     clock[0] = REMEMBER_SECONDS + 0.1
+    assert await agents.answering([a_call(1)]) == frozenset()
 
-    assert not await asking.answering([one])
 
-
-@pytest.mark.parametrize("error", [TimeoutError(), api.TwirpError("unimplemented", "", status=404), ValueError("odd")])
-async def test_a_livekit_that_cannot_ask_answers_for_nobody(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    livekit = LiveKit(a_call(1))
-    livekit.error = error
-
-    assert await agents(livekit, monkeypatch).answering([a_call(1)]) == frozenset()
+@pytest.mark.parametrize(
+    "error",
+    [api.TwirpError(api.TwirpErrorCode.UNIMPLEMENTED, "no such method", status=501), ValueError("no such answer")],
+)
+async def test_a_server_that_cannot_ask_answers_for_nobody(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    livekit = LiveKit({}, error)
+    assert await asking(livekit, monkeypatch, [0.0]).answering([a_call(1)]) == frozenset()

@@ -2,7 +2,8 @@
 
 Nothing of this project is in it but the agent, which both sides of the comparison have in common, and the attribute
 by which callers know the pod that serves them. It runs in the agent image, for its libraries, and reads the variables
-that the chart gives any worker.
+that the chart gives any worker. Without VAD and IDLE_PROCESSES it has livekit-agents' defaults: voice activity
+detection of its own besides Gemini's, and a warm process for each core.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 
 from google.genai import types
-from livekit.agents import AgentServer, AgentSession, JobContext, JobRequest, cli
+from livekit.agents import NOT_GIVEN, AgentServer, AgentSession, JobContext, JobRequest, cli
 from livekit.plugins.google.realtime import RealtimeModel
 
 from voice_agent.assistant import Assistant
@@ -32,6 +33,8 @@ server = AgentServer(
     # On a starved machine the default of 10 s would have it kill and start processes in a loop.
     initialize_process_timeout=60,
 )
+if "IDLE_PROCESSES" in os.environ:
+    server.update_options(num_idle_processes=int(os.environ["IDLE_PROCESSES"]))
 
 
 async def accept(request: JobRequest) -> None:
@@ -43,7 +46,8 @@ async def accept(request: JobRequest) -> None:
 async def entrypoint(context: JobContext) -> None:
     """Hold the call of this job."""
     session = AgentSession[None](
-        llm=RealtimeModel(http_options=types.HttpOptions(base_url=os.environ.get("GEMINI_BASE_URL")))
+        llm=RealtimeModel(http_options=types.HttpOptions(base_url=os.environ.get("GEMINI_BASE_URL"))),
+        vad=None if os.environ.get("VAD") == "none" else NOT_GIVEN,
     )
     await session.start(agent=Assistant(), room=context.room)
 

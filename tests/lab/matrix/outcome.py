@@ -18,6 +18,8 @@ from typing import Any
 from lab.callers import CallReport, Turn
 from lab.matrix.scene import Effect
 
+_AT_MOST = ("overlap_ms", "moves")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -33,6 +35,7 @@ class Outcome:
         twice: answers beyond the first of a question.
         overlap_ms: the longest time in which two agents of one call were audible at once.
         forgot: calls whose agents' memory was not kept.
+        moves: how often the agent of a call changed, at the most.
         added_delay_s: added delays, see above.
         again_s: times until answered again, see above.
         silence_s: the longest unexplained silence of each struck call.
@@ -51,6 +54,7 @@ class Outcome:
     twice: int = 0
     overlap_ms: float = 0.0
     forgot: int = 0
+    moves: int = 0
     added_delay_s: tuple[float, ...] = ()
     again_s: tuple[float, ...] = ()
     silence_s: tuple[float, ...] = ()
@@ -93,6 +97,7 @@ class Outcome:
             twice=sum(report.answered_twice for report in reports),
             overlap_ms=max((report.overlap_ms for report in reports), default=0.0),
             forgot=sum(not report.memory_kept for report in reports),
+            moves=max((report.agent_changes for report in reports), default=0),
             added_delay_s=tuple(delays),
             again_s=tuple(again),
             silence_s=tuple(report.longest_silence_s for report in struck),
@@ -105,12 +110,12 @@ class Outcome:
 
     @classmethod
     def together(cls, outcomes: Iterable[Outcome]) -> Outcome:
-        """Several of one kind: counts are added up, times put side by side, the longest overlap stays."""
+        """Several of one kind: counts are added up, times put side by side, the most and the longest stay."""
         total: dict[str, Any] = {each.name: each.default for each in fields(cls)}
         for outcome in outcomes:
             for name, value in total.items():
                 added = getattr(outcome, name)
-                total[name] = max(value, added) if name == "overlap_ms" else value + added
+                total[name] = max(value, added) if name in _AT_MOST else value + added
         return cls(**total)
 
 

@@ -55,6 +55,7 @@ class Row:
         disrupt: does it, and returns when it is over.
         keepers: whether it is about keepers, which the blueprint has none of.
         arguments: what helm is given besides, to install what the row is about.
+        moves: how often a call may move at the most; None if that is not promised.
     """
 
     name: str
@@ -63,22 +64,29 @@ class Row:
     disrupt: Callable[[Scene], Awaitable[Effect]]
     keepers: bool = False
     arguments: tuple[str, ...] = ()
+    moves: int | None = None
 
 
 MATRIX: dict[str, Row] = {}
 
 
 def _row(
-    name: str, title: str, promise: Promise, *, keepers: bool = False, arguments: tuple[str, ...] = ()
+    name: str,
+    title: str,
+    promise: Promise,
+    *,
+    keepers: bool = False,
+    arguments: tuple[str, ...] = (),
+    moves: int | None = None,
 ) -> Callable[[Callable[[Scene], Awaitable[Effect]]], Callable[[Scene], Awaitable[Effect]]]:
     def add(disrupt: Callable[[Scene], Awaitable[Effect]]) -> Callable[[Scene], Awaitable[Effect]]:
-        MATRIX[name] = Row(name, title, promise, disrupt, keepers, arguments)
+        MATRIX[name] = Row(name, title, promise, disrupt, keepers, arguments, moves)
         return disrupt
 
     return add
 
 
-@_row("upgrade", "rolling upgrade", Promise.PLANNED)
+@_row("upgrade", "rolling upgrade", Promise.PLANNED, moves=1)
 async def _upgrade(scene: Scene) -> Effect:
     began = time.time()
     return Effect.told(began, await asyncio.to_thread(fleet.rolling_upgrade, scene.stage))
@@ -92,7 +100,7 @@ async def _second_upgrade(scene: Scene) -> Effect:
     return Effect.told(began, first | second)
 
 
-@_row("config-change", "configuration change", Promise.PLANNED)
+@_row("config-change", "configuration change", Promise.PLANNED, moves=1)
 async def _config_change(scene: Scene) -> Effect:
     began = time.time()
     return Effect.told(began, await asyncio.to_thread(fleet.change_configuration, scene.stage))

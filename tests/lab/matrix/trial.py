@@ -15,8 +15,8 @@ from lab.matrix.rows import Promise, Row
 from lab.matrix.scene import Scene
 from lab.stage import Stage
 
-# Of each call before the disruption, for the latency that it is compared with, and after it.
-ANSWERS_BEFORE = 2
+# Of each call, besides its first, before the disruption, for the latency that it is compared with; and after it.
+ANSWERS_BEFORE = 1
 ANSWERS_AFTER = 2
 
 
@@ -47,6 +47,8 @@ class Trial:
             found.append("there were no calls")
         if not self.outcome.struck and self.row.promise is not Promise.UNTOUCHED:
             found.append("no call was concerned")
+        if self.row.moves is not None and self.outcome.moves > self.row.moves:
+            found.append(f"a call moved {self.outcome.moves} times")
         if self.outcome.restarted:
             found.append(f"{self.outcome.restarted} containers restarted in pods that were not struck")
         return found

@@ -12,7 +12,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 URL = "https://kubernetes.default.svc"
 
 ERRORS = (OSError, aiohttp.ClientError, TimeoutError, ValueError, KeyError)
-_TIMEOUT = aiohttp.ClientTimeout(total=2)
+_SECONDS = 2.0
 
 
 class ApiServer:
@@ -31,19 +31,25 @@ class ApiServer:
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
-        self, method: str, path: str, body: object = None, params: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        params: dict[str, str] | None = None,
+        seconds: float = _SECONDS,
     ) -> tuple[int, Any]:
         """Status and object.
 
         Raises:
-            ERRORS: it does not answer.
+            ERRORS: it does not answer, or not within `seconds`.
         """
         if self._session is None:
             tls = _tls(self._credentials / "ca.crt") if self._url.startswith("https:") else False
-            self._session = aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(ssl=tls))
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls))
         headers = {"Authorization": f"Bearer {(self._credentials / 'token').read_text().strip()}"}
+        timeout = aiohttp.ClientTimeout(total=seconds)
         async with self._session.request(
-            method, f"{self._url}{path}", json=body, params=params, headers=headers
+            method, f"{self._url}{path}", json=body, params=params, headers=headers, timeout=timeout
         ) as answer:
             return answer.status, await answer.json()
 

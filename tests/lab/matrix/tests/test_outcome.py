@@ -94,6 +94,12 @@ def test_a_container_that_restarts_beside_the_struck_pod_breaks_the_promise() ->
         Trial(MATRIX["delete"], Outcome.of([good], STRUCK, {}, restarted=1), [good]).check()
 
 
+def test_a_call_that_an_upgrade_moves_twice_breaks_the_promise() -> None:
+    moved = report(*CALM, turn(3, 12.0, 1.0, "b"), turn(4, 15.0, 1.0, "c"))
+    with pytest.raises(AssertionError, match="moved 2 times"):
+        Trial(MATRIX["upgrade"], Outcome.of([moved], STRUCK, {}), [moved]).check()
+
+
 def test_a_disruption_that_concerned_no_call_proves_nothing() -> None:
     with pytest.raises(AssertionError, match="no call was concerned"):
         Trial(MATRIX["delete"], Outcome.of([report(*CALM)], Effect(10.0), {}), [report(*CALM)]).check()

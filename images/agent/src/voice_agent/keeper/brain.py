@@ -132,7 +132,10 @@ class Brain:
         try:
             result = await self._recovery.run(call)
             metrics.RECOVERIES.labels(result).inc()
-            if result in {Result.CALLER_LEFT, Result.GIVEN_UP}:
+            known = self._fleet.get(call.call)
+            # A recovered call that is still the lost one here went to an agent of another cluster.
+            elsewhere = result is Result.RECOVERED and known is not None and known.call == call
+            if elsewhere or result in {Result.CALLER_LEFT, Result.GIVEN_UP}:
                 self._fleet.drop([call.call])
         finally:
             del self._running[call.call]

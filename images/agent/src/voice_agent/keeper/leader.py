@@ -16,9 +16,10 @@ logger = logging.getLogger(__name__)
 
 # client-go's 15, 10 and 2 s leave calls without an agent for a quarter of a minute when the leader's node is lost. A
 # change of leader costs nothing here, so these are as short as an API server bears.
-DURATION_SECONDS = 4
-# A pause, one request that hangs (2 s), and what the others say then: a leader that goes on does not stop in between.
-RENEW_WITHIN_SECONDS = 3.25
+DURATION_SECONDS = 3
+# A pause, a request that hangs, and what the others say then (0.6 s) pass in between: whoever goes on does not stop.
+RENEW_WITHIN_SECONDS = 2.0
+REQUEST_SECONDS = 0.75
 RETRY_SECONDS = 0.5
 # The others let in whom the API server has vouched for lately: the leader must be known to them before it is away, with
 # the token that it has now.
@@ -107,7 +108,7 @@ class Leader:
             logger.info("this keeper %s", "leads" if self.leading else "leads no more")
 
     async def _hold(self) -> bool:
-        status, lease = await self._api.request("GET", f"{self._path}/{self._name}")
+        status, lease = await self._request("GET", f"{self._path}/{self._name}")
         if status == 404:
             return await self._write("POST", self._path, {"metadata": {"name": self._name}}, {})
         if status != 200:
@@ -137,18 +138,21 @@ class Leader:
             "leaseTransitions": (spec.get("leaseTransitions") or 0) + (0 if mine else 1),
         }
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **lease, "spec": changed}
-        status, answer = await self._api.request(method, path, body)
+        status, answer = await self._request(method, path, body)
         if status in {200, 201}:
             return True
         if status == 409:  # another one was quicker
             return False
         raise ValueError(f"the API server answered {status}: {answer.get('message')}")
 
+    async def _request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        return await self._api.request(method, path, body, seconds=REQUEST_SECONDS)
+
     async def _release(self) -> None:
         try:
-            status, lease = await self._api.request("GET", f"{self._path}/{self._name}")
+            status, lease = await self._request("GET", f"{self._path}/{self._name}")
             if status == 200 and lease["spec"].get("holderIdentity") == self._identity:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-                await self._api.request("PUT", f"{self._path}/{self._name}", lease)
+                await self._request("PUT", f"{self._path}/{self._name}", lease)
         except ERRORS as error:
             logger.warning("the Lease %s could not be given back: %s", self._name, error)

@@ -18,7 +18,7 @@ SEEN_PATH = "/v1/seen"
 # In the cluster's network an answer takes milliseconds; a peer that is gone must not delay a recovery.
 _TIMEOUT = aiohttp.ClientTimeout(total=0.5)
 # The same, and the DNS'.
-_LEADS_WITHIN_SECONDS = 0.7
+_LEADS_WITHIN_SECONDS = 0.6
 
 
 class Seen(BaseModel):

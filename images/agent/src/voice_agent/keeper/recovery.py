@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -29,6 +30,7 @@ GIVE_UP_SECONDS = 120.0
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
+_POLLS_OF_STORE = 10
 
 
 class Result(StrEnum):
@@ -178,8 +180,17 @@ class Recovery:
 
     async def _tethered(self, call: Tethered, epoch: int) -> None:
         # A higher one is that of an agent that LiveKit has sent by itself.
-        while (agent := self._agent_of(call.call)) is None or agent.epoch < epoch:  # noqa: ASYNC110 - for a moment
+        for look in itertools.count():
+            if (agent := self._agent_of(call.call)) is not None and agent.epoch >= epoch:
+                return
+            if look % _POLLS_OF_STORE == _POLLS_OF_STORE - 1 and await self._writes(call, epoch):
+                return
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def _writes(self, call: Tethered, epoch: int) -> bool:
+        """Whether the agent keeps snapshots: one in another cluster is tethered to that one's keepers."""
+        kept = await self._store.get(call.call)
+        return kept is not None and kept.snapshot is not None and kept.snapshot.stamp.epoch >= epoch
 
     async def _tidy(self, call: Tethered, sent: str) -> None:
         """Delete the dispatches of the agents that do not have the call; LiveKit may have run the first one again."""

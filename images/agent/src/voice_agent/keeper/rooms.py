@@ -42,9 +42,10 @@ class AgentsInRooms:
 
     async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
         """See `Agents.answering`."""
-        calls, oldest = frozenset(calls), self._clock() - REMEMBER_SECONDS
+        calls = frozenset(calls)
+        oldest = self._clock() - REMEMBER_SECONDS
         before, self._answered = self._answered, {c: at for c, at in self._answered.items() if at > oldest}
-        asked = [call for call in calls if call not in self._answered]
+        asked = list(calls - self._answered.keys())
         answers = await asyncio.gather(*(self._answers(call) for call in asked))
         for call, here in zip(asked, answers, strict=True):
             if here:
@@ -53,7 +54,6 @@ class AgentsInRooms:
                     logger.warning(
                         "call %s is out of sight, but its agent answers in the room: it is not lost", call.call
                     )
-        # Not all that have answered: one that was asked a moment ago may have died since.
         return calls & self._answered.keys()
 
     async def _answers(self, call: Tethered) -> bool:

@@ -1,0 +1,27 @@
+"""The baseline of the matrix is one: the published blueprint loses what this chart keeps, and the lab sees it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lab.baseline import blueprint
+from lab.callers import CallPlan
+from lab.matrix import MATRIX, run
+from lab.stage import Stage
+
+pytestmark = pytest.mark.cluster
+
+
+async def test_the_blueprint_loses_the_calls_of_a_killed_worker(stage: Stage, plan: CallPlan) -> None:
+    baseline = blueprint(stage)
+    baseline.install()
+    baseline.settle()
+    impatient = replace(plan, agent_name=baseline.agent_name, answer_timeout_s=6.0, give_up_after=2)
+    try:
+        trial = await run(baseline, MATRIX["kill"], impatient, 2)
+    finally:
+        baseline.uninstall()
+    assert trial.outcome.struck
+    assert trial.outcome.lost_calls == trial.outcome.struck, trial.outcome
