@@ -13,10 +13,11 @@ from livekit.protocol.models import ParticipantInfo
 
 from voice_agent.call import errand as errands
 from voice_agent.call.errand import Errand, Kind
+from voice_agent.call.fence import CALLER_ATTRIBUTE, EPOCH_ATTRIBUTE
+from voice_agent.keeper import recovery
 from voice_agent.keeper.alone import AlwaysLeading
 from voice_agent.keeper.recovery import Recovery, Result
 from voice_agent.state.memory import MemoryStore
-from voice_agent.state.store import Snapshot, Stamp
 from voice_agent.tether.wire import Tethered
 
 LOST = Tethered("room", "RM_1", "caller", 1, "AJ_1", "AD_1", "pod-1", "node-1", "agent-1", "voice-agent")
@@ -30,12 +31,13 @@ class Room:
         self.dispatches = {"AD_1": api.AgentDispatch(id="AD_1", room="room", metadata=metadata)}
         self.created: list[api.CreateAgentDispatchRequest] = []
         self.removed: list[str] = []
+        self.agents: list[ParticipantInfo] = []
 
     async def list_rooms(self, _: api.ListRoomsRequest) -> api.ListRoomsResponse:
         return api.ListRoomsResponse(rooms=[api.Room(name="room", sid="RM_1")])
 
     async def list_participants(self, _: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
-        return api.ListParticipantsResponse(participants=[ParticipantInfo(identity="caller")])
+        return api.ListParticipantsResponse(participants=[ParticipantInfo(identity="caller"), *self.agents])
 
     async def remove_participant(self, who: api.RoomParticipantIdentity) -> None:
         self.removed.append(who.identity)
@@ -107,14 +109,20 @@ def test_an_errand_of_an_older_keeper_is_understood() -> None:
     assert errand == Errand(kind=Kind.RECOVERY, caller="caller", epoch=2)
 
 
-async def test_an_agent_of_another_cluster_is_known_by_what_it_writes() -> None:
-    room, store = Room("gold"), MemoryStore()
+@pytest.mark.parametrize(("epoch", "result"), [("2", Result.RECOVERED), ("1", Result.GIVEN_UP)])
+async def test_an_agent_that_is_tethered_elsewhere_is_known_by_what_it_says_in_the_room(
+    monkeypatch: pytest.MonkeyPatch, epoch: str, result: Result
+) -> None:
+    monkeypatch.setattr(recovery, "TETHERED_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr(recovery, "GIVE_UP_SECONDS", 1.0)
+    room = Room("gold")
+    attributes = {EPOCH_ATTRIBUTE: epoch, CALLER_ATTRIBUTE: "caller"}
+    room.agents = [ParticipantInfo(identity="agent-2", kind=ParticipantInfo.Kind.AGENT, attributes=attributes)]
 
-    async def supersede(call: str, epoch: int) -> None:
-        # Where the successor is tethered, this keeper does not see; the store is the same.
-        await store.put(call, Snapshot(Stamp(epoch, 1), b"sealed"))
+    async def supersede(*_: Any) -> None:
+        pass
 
-    recovery = Recovery(cast(api.LiveKitAPI, room), store, supersede, lambda _: None, AlwaysLeading())
+    keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: None, AlwaysLeading())
 
-    assert await recovery.run(LOST) is Result.RECOVERED
-    assert "AD_2" in room.dispatches, "its dispatch was deleted, and with it the agent"
+    assert await keeper.run(LOST) is result
+    assert ("AD_2" in room.dispatches) is (result is Result.RECOVERED), "deleting its dispatch would end the agent"

@@ -18,12 +18,12 @@ class UnknownPods:
 
 
 class NoPeers:
-    """There is no other keeper."""
+    """No other keeper is known."""
 
     async def tethered(self) -> None:
         """See `Peers.tethered`."""
         return
 
-    async def leads(self) -> bool:
+    async def leads(self) -> None:
         """See `Peers.leads`."""
-        return False
+        return

@@ -133,7 +133,7 @@ class Brain:
             result = await self._recovery.run(call)
             metrics.RECOVERIES.labels(result).inc()
             known = self._fleet.get(call.call)
-            # A recovered call that is still the lost one here went to an agent of another cluster.
+            # Of a recovered call that is still the lost one here, the agent is tethered elsewhere.
             elsewhere = result is Result.RECOVERED and known is not None and known.call == call
             if elsewhere or result in {Result.CALLER_LEFT, Result.GIVEN_UP}:
                 self._fleet.drop([call.call])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 
 import aiohttp
@@ -13,6 +12,7 @@ from livekit import api
 from livekit.protocol import models
 
 from voice_agent.call.errand import Errand, Kind, read, write
+from voice_agent.call.fence import CALLER_ATTRIBUTE, EPOCH_ATTRIBUTE
 from voice_agent.keeper.ports import Leadership
 from voice_agent.state.store import Store, StoreError
 from voice_agent.tether.wire import Tethered
@@ -30,7 +30,6 @@ GIVE_UP_SECONDS = 120.0
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
-_POLLS_OF_STORE = 10
 
 
 class Result(StrEnum):
@@ -110,10 +109,9 @@ class Recovery:
         rooms = await self._client.room.list_rooms(api.ListRoomsRequest(names=[call.room]))
         if not any(room.sid == call.room_sid for room in rooms.rooms):
             return False
-        people = await self._client.room.list_participants(api.ListParticipantsRequest(room=call.room))
         return any(
             person.identity == call.caller and person.kind != models.ParticipantInfo.Kind.AGENT
-            for person in people.participants
+            for person in await self._participants(call.room)
         )
 
     async def _fence(self, call: Tethered, epoch: int) -> None:
@@ -136,14 +134,21 @@ class Recovery:
         dispatch = await self._client.agent_dispatch.create_dispatch(request)
         try:
             await self._within(ASSIGNED_WITHIN_SECONDS, self._assigned(dispatch, before), "no pod has a free slot")
-            await self._within(
-                TETHERED_WITHIN_SECONDS, self._tethered(call, epoch), "the agent that was sent is silent"
-            )
+            await self._until_served(call, epoch)
         except BaseException:
             # At the end of our patience, and of the keeper, too: it would bring an agent too many.
             await asyncio.shield(self._delete_dispatch(dispatch.id, call.room))
             raise
         return dispatch.id
+
+    async def _until_served(self, call: Tethered, epoch: int) -> None:
+        try:
+            await self._within(
+                TETHERED_WITHIN_SECONDS, self._tethered(call, epoch), "the agent that was sent is silent"
+            )
+        except _NoAgentError:
+            if not await self._serves(call, epoch):
+                raise
 
     async def _job_metadata(self, call: Tethered) -> str:
         """What the call's first agent was told by its dispatch, as far as the lost agent's dispatch knows."""
@@ -175,22 +180,30 @@ class Recovery:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _agents(self, room: str) -> frozenset[str]:
-        people = await self._client.room.list_participants(api.ListParticipantsRequest(room=room))
-        return frozenset(p.identity for p in people.participants if p.kind == models.ParticipantInfo.Kind.AGENT)
+        people = await self._participants(room)
+        return frozenset(each.identity for each in people if each.kind == models.ParticipantInfo.Kind.AGENT)
+
+    async def _participants(self, room: str) -> Sequence[models.ParticipantInfo]:
+        answer = await self._client.room.list_participants(api.ListParticipantsRequest(room=room))
+        return list(answer.participants)
 
     async def _tethered(self, call: Tethered, epoch: int) -> None:
         # A higher one is that of an agent that LiveKit has sent by itself.
-        for look in itertools.count():
-            if (agent := self._agent_of(call.call)) is not None and agent.epoch >= epoch:
-                return
-            if look % _POLLS_OF_STORE == _POLLS_OF_STORE - 1 and await self._writes(call, epoch):
-                return
+        while (agent := self._agent_of(call.call)) is None or agent.epoch < epoch:  # noqa: ASYNC110 - for a moment
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _writes(self, call: Tethered, epoch: int) -> bool:
-        """Whether the agent keeps snapshots: one in another cluster is tethered to that one's keepers."""
-        kept = await self._store.get(call.call)
-        return kept is not None and kept.snapshot is not None and kept.snapshot.stamp.epoch >= epoch
+    async def _serves(self, call: Tethered, epoch: int) -> bool:
+        """Whether an agent in the room says that it has the call.
+
+        One of another cluster is tethered to that one's keepers; and this keeper may be cut off from the pods.
+        """
+        return any(
+            each.attributes.get(CALLER_ATTRIBUTE) == call.caller
+            and (told := each.attributes.get(EPOCH_ATTRIBUTE, "")).isdecimal()
+            and int(told) >= epoch
+            for each in await self._participants(call.room)
+            if each.kind == models.ParticipantInfo.Kind.AGENT
+        )
 
     async def _tidy(self, call: Tethered, sent: str) -> None:
         """Delete the dispatches of the agents that do not have the call; LiveKit may have run the first one again."""
