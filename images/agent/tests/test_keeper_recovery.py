@@ -32,6 +32,8 @@ class Room:
         self.created: list[api.CreateAgentDispatchRequest] = []
         self.removed: list[str] = []
         self.agents: list[ParticipantInfo] = []
+        self.unanswered = 0
+        """How many dispatches go to a worker that stands still."""
 
     async def list_rooms(self, _: api.ListRoomsRequest) -> api.ListRoomsResponse:
         return api.ListRoomsResponse(rooms=[api.Room(name="room", sid="RM_1")])
@@ -44,9 +46,11 @@ class Room:
 
     async def create_dispatch(self, request: api.CreateAgentDispatchRequest) -> api.AgentDispatch:
         self.created.append(request)
-        state = AgentDispatchState(jobs=[Job(id="AJ_2")])
-        self.dispatches["AD_2"] = api.AgentDispatch(id="AD_2", room="room", metadata=request.metadata, state=state)
-        return self.dispatches["AD_2"]
+        name = f"AD_{len(self.created) + 1}"
+        jobs = [Job(id="AJ_2")] if len(self.created) > self.unanswered else []
+        state = AgentDispatchState(jobs=jobs)
+        self.dispatches[name] = api.AgentDispatch(id=name, room="room", metadata=request.metadata, state=state)
+        return self.dispatches[name]
 
     async def get_dispatch(self, dispatch: str, _: str) -> api.AgentDispatch | None:
         return self.dispatches.get(dispatch)
@@ -126,3 +130,21 @@ async def test_an_agent_that_is_tethered_elsewhere_is_known_by_what_it_says_in_t
 
     assert await keeper.run(LOST) is result
     assert ("AD_2" in room.dispatches) is (result is Result.RECOVERED), "deleting its dispatch would end the agent"
+
+
+async def test_where_a_worker_may_be_registered_that_never_answers_several_dispatches_wait_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recovery, "ASSIGNED_WITHIN_SECONDS", 0.4)
+    room = Room("gold")
+    room.unanswered = 2
+    served = replace(LOST, epoch=2, dispatch_id="AD_4")
+
+    async def supersede(*_: Any) -> None:
+        pass
+
+    keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: served, AlwaysLeading())
+
+    assert await keeper.run(LOST, silent=True) is Result.RECOVERED
+    assert len({request.metadata for request in room.created}) == 1, "they are one try, with one epoch"
+    assert list(room.dispatches) == ["AD_4"]

@@ -126,11 +126,13 @@ class Brain:
         for known in await self._suspicion.really_lost(lost, already=len(self._running) - len(self._found)):
             current = self._fleet.get(known.call.call)
             if current is not None and current.loss and current.call == known.call:
-                self._running[known.call.call] = asyncio.create_task(self._recover(known.call))
+                self._running[known.call.call] = asyncio.create_task(
+                    self._recover(known.call, silent=known.loss is Loss.SILENT)
+                )
 
-    async def _recover(self, call: Tethered) -> None:
+    async def _recover(self, call: Tethered, *, silent: bool = False) -> None:
         try:
-            result = await self._recovery.run(call)
+            result = await self._recovery.run(call, silent=silent)
             metrics.RECOVERIES.labels(result).inc()
             known = self._fleet.get(call.call)
             # Of a recovered call that is still the lost one here, the agent is tethered elsewhere.

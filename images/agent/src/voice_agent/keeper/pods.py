@@ -67,6 +67,7 @@ class FleetPods:
         self._pods: list[Pod] = []
         self._deletions: dict[str, Deletion] = {}
         self._read_at = -_FRESH_SECONDS
+        self._away = False
 
     async def living(self) -> frozenset[str] | None:
         """See `Pods.living`."""
@@ -84,8 +85,13 @@ class FleetPods:
             try:
                 self._pods = await self._read()
             except ERRORS as error:
-                logger.warning("the API server does not tell of the fleet's pods: %s: %s", type(error).__name__, error)
+                if not self._away:
+                    self._away = True
+                    logger.warning(
+                        "the API server does not tell of the fleet's pods: %s: %s", type(error).__name__, error
+                    )
                 return None
+            self._away = False
             self._read_at = time.monotonic()
         return self._pods
 

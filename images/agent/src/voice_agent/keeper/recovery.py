@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 
 import aiohttp
@@ -23,6 +24,8 @@ API_ERRORS = (api.TwirpError, aiohttp.ClientError, TimeoutError)
 
 # A dispatch that finds no worker at once never finds one (livekit-server 1.13.5): it must be made again.
 ASSIGNED_WITHIN_SECONDS = 2.0
+# Where one worker in two never answers, four dispatches of half a second each miss the other in 6 % of all cases.
+_DISPATCHES_AT_ONCE = 4
 # The successor may have to start a process (3 s on an idle core, several times that on a starved one).
 TETHERED_WITHIN_SECONDS = 20.0
 # Then the caller has waited for longer than anybody does.
@@ -74,8 +77,14 @@ class Recovery:
         self._agent_of = agent_of
         self._leadership = leadership
 
-    async def run(self, call: Tethered) -> Result:
-        """Try until another agent has the call, its caller has left, or too much time has passed."""
+    async def run(self, call: Tethered, *, silent: bool = False) -> Result:
+        """Try until another agent has the call, its caller has left, or too much time has passed.
+
+        Args:
+            call: the agent that is gone.
+            silent: whether its worker may still be registered with LiveKit, which then sends it jobs that it never
+                answers: a pod that stands still, a node that is cut off.
+        """
         pause, epoch = _FIRST_PAUSE_SECONDS, call.epoch
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
@@ -86,7 +95,7 @@ class Recovery:
                             return Result.CALLER_LEFT
                         epoch = await self._store.claim(call.call, above=epoch)
                         await self._fence(call, epoch)
-                        sent = await self._send_agent(call, epoch)
+                        sent = await self._send_agent(call, epoch, at_once=_DISPATCHES_AT_ONCE if silent else 1)
                     except (_NoAgentError, StoreError, *API_ERRORS) as error:
                         logger.warning("call %s has no agent yet: %s", call.call, str(error) or type(error).__name__)
                     except Exception:
@@ -125,21 +134,38 @@ class Recovery:
             if error.code != api.TwirpErrorCode.NOT_FOUND:
                 raise
 
-    async def _send_agent(self, call: Tethered, epoch: int) -> str:
+    async def _send_agent(self, call: Tethered, epoch: int, *, at_once: int) -> frozenset[str]:
+        """Send an agent; returns the dispatches that were made for it.
+
+        Args:
+            call: the lost one.
+            epoch: of the agent.
+            at_once: how many dispatches may wait for a worker's answer at the same time. Of two agents that come, the
+                second finds the first in the room, and leaves.
+        """
         told = await self._job_metadata(call)
         errand = Errand(kind=Kind.RECOVERY, caller=call.caller, epoch=epoch, job_metadata=told)
         request = api.CreateAgentDispatchRequest(agent_name=call.agent_name, room=call.room, metadata=write(errand))
-        # Such as the successor of a handover that was under way; it finds out, and leaves.
-        before = await self._agents(call.room)
-        dispatch = await self._client.agent_dispatch.create_dispatch(request)
+        sent: list[str] = []
         try:
-            await self._within(ASSIGNED_WITHIN_SECONDS, self._assigned(dispatch, before), "no pod has a free slot")
+            await self._until_assigned(request, sent, at_once)
             await self._until_served(call, epoch)
         except BaseException:
             # At the end of our patience, and of the keeper, too: it would bring an agent too many.
-            await asyncio.shield(self._delete_dispatch(dispatch.id, call.room))
+            await asyncio.shield(asyncio.gather(*(self._delete_dispatch(each, call.room) for each in sent)))
             raise
-        return dispatch.id
+        return frozenset(sent)
+
+    async def _until_assigned(self, request: api.CreateAgentDispatchRequest, sent: list[str], at_once: int) -> None:
+        # Such as the successor of a handover that was under way; it finds out, and leaves.
+        before = await self._agents(request.room)
+        for _ in range(at_once):
+            dispatch = await self._client.agent_dispatch.create_dispatch(request)
+            sent.append(dispatch.id)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._assigned(sent, request.room, before), ASSIGNED_WITHIN_SECONDS / at_once)
+                return
+        raise _NoAgentError("no pod has a free slot")
 
     async def _until_served(self, call: Tethered, epoch: int) -> None:
         try:
@@ -171,11 +197,14 @@ class Recovery:
         except TimeoutError:
             raise _NoAgentError(failure) from None
 
-    async def _assigned(self, dispatch: api.AgentDispatch, before: frozenset[str]) -> None:
+    async def _assigned(self, dispatches: Sequence[str], room: str, before: frozenset[str]) -> None:
         """Wait until a job is seen, or the agent itself: LiveKit does not always tell of the job at once."""
         while True:
-            found = await self._client.agent_dispatch.get_dispatch(dispatch.id, dispatch.room)
-            if (found is not None and found.state.jobs) or await self._agents(dispatch.room) - before:
+            for dispatch in dispatches:
+                found = await self._client.agent_dispatch.get_dispatch(dispatch, room)
+                if found is not None and found.state.jobs:
+                    return
+            if await self._agents(room) - before:
                 return
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -205,10 +234,12 @@ class Recovery:
             if each.kind == models.ParticipantInfo.Kind.AGENT
         )
 
-    async def _tidy(self, call: Tethered, sent: str) -> None:
+    async def _tidy(self, call: Tethered, sent: frozenset[str]) -> None:
         """Delete the dispatches of the agents that do not have the call; LiveKit may have run the first one again."""
         agent = self._agent_of(call.call)
-        for dispatch in {call.dispatch_id, sent} - {agent.dispatch_id if agent else sent}:
+        # Of an agent that is tethered elsewhere it is not known which of them brought it.
+        kept = {agent.dispatch_id} if agent else sent
+        for dispatch in ({call.dispatch_id} | sent) - kept:
             await self._delete_dispatch(dispatch, call.room)
 
     async def _delete_dispatch(self, dispatch: str, room: str) -> None:
