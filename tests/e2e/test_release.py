@@ -70,9 +70,9 @@ def test_a_missing_secret_is_named(release: Stage) -> None:
     assert any('secret "not-there" not found' in message for message in waiting)
 
 
-@pytest.mark.parametrize("arguments", [["--disruption", "kill-all"], ["--disruption", "upgrade", "--no-drain"]])
-def test_the_demo_tells_when_calls_are_lost(stage: Stage, arguments: list[str]) -> None:
-    demo = [str(Path(sys.executable).with_name("lab")), "demo", "--no-keeper", "--calls", "2", *arguments]
+def test_the_demo_tells_when_calls_are_lost(stage: Stage) -> None:
+    arguments = ["--no-keeper", "--no-drain", "--disruption", "upgrade", "--calls", "2"]
+    demo = [str(Path(sys.executable).with_name("lab")), "demo", *arguments]
     done = subprocess.run(demo, capture_output=True, text=True, timeout=600)
     report = json.loads((REPORT_FOLDER / "report.json").read_text())
     assert done.returncode == 1, done.stdout + done.stderr
