@@ -47,7 +47,9 @@ class Witnesses:
         living: Iterable[str] | None = None,
         in_room: Iterable[Tethered] | None = (),
         answering: Iterable[Tethered] = (),
+        unanswered: Iterable[Tethered] = (),
     ) -> None:
+        self._unanswered = frozenset(unanswered)
         self._answering = frozenset(answering)
         self._seen = None if seen is None else frozenset((call.call, call.epoch) for call in seen)
         self._living = None if living is None else frozenset(living)
@@ -59,6 +61,9 @@ class Witnesses:
 
     async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
         return self._answering & frozenset(calls)
+
+    def unanswered(self, call: Tethered) -> bool:
+        return call in self._unanswered
 
     async def tethered(self) -> frozenset[tuple[str, int]] | None:
         return self._seen
@@ -117,6 +122,14 @@ def test_a_silent_call_whose_agent_answers_in_its_room_is_not_lost() -> None:
     calls = [a_call(1), a_call(2)]
 
     assert judge(a_fleet([a_call(3)], calls, Loss.SILENT), Witnesses(seen=[], answering=[calls[0]])) == ["room-2"]
+
+
+def test_what_one_keeper_alone_has_lost_is_certain_where_livekit_gets_no_answer_either() -> None:
+    alive, lost = [a_call(number) for number in range(10)], [a_call(number, node="other") for number in range(10, 20)]
+    fleet = a_fleet(alive, lost, Loss.SILENT)
+
+    assert len(judge(fleet, Witnesses(in_room=lost, unanswered=lost))) == 10
+    assert len(judge(fleet, Witnesses(in_room=None, unanswered=lost))) == 4, "LiveKit itself cannot be asked"
 
 
 def test_after_a_death_nobody_is_asked_in_the_room() -> None:

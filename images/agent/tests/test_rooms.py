@@ -51,6 +51,7 @@ async def test_who_answers_with_the_epoch_that_is_known_is_there(monkeypatch: py
     one, dead, superseded = a_call(1), a_call(9), a_call(3)
     newer = a_call(2, epoch=2)
     assert await agents.answering([one, dead, superseded, newer]) == {one}
+    assert [call for call in (one, dead, superseded, newer) if agents.unanswered(call)] == [dead]
 
 
 async def test_an_agent_that_has_answered_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,4 +71,6 @@ async def test_an_agent_that_has_answered_is_asked_again_after_a_while(monkeypat
 )
 async def test_a_server_that_cannot_ask_answers_for_nobody(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     livekit = LiveKit({}, error)
-    assert await asking(livekit, monkeypatch, [0.0]).answering([a_call(1)]) == frozenset()
+    agents = asking(livekit, monkeypatch, [0.0])
+    assert await agents.answering([a_call(1)]) == frozenset()
+    assert not agents.unanswered(a_call(1)), "nobody was asked"

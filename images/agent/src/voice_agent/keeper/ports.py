@@ -38,3 +38,6 @@ class Agents(Protocol):
 
     async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
         """Those of `calls` whose agents are in their rooms and answer there."""
+
+    def unanswered(self, call: Tethered) -> bool:
+        """Whether the agent of `call`, when it was asked last, let the time for an answer pass."""

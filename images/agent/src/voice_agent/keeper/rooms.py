@@ -39,6 +39,7 @@ class AgentsInRooms:
         self._clock = clock
         self._gate = asyncio.Semaphore(_AT_A_TIME)
         self._answered: dict[Tethered, float] = {}
+        self._unanswered = frozenset[Tethered]()
 
     async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
         """See `Agents.answering`."""
@@ -47,6 +48,7 @@ class AgentsInRooms:
         before, self._answered = self._answered, {c: at for c, at in self._answered.items() if at > oldest}
         asked = list(calls - self._answered.keys())
         answers = await asyncio.gather(*(self._answers(call) for call in asked))
+        self._unanswered = frozenset(call for call, here in zip(asked, answers, strict=True) if here is None)
         for call, here in zip(asked, answers, strict=True):
             if here:
                 self._answered[call] = self._clock()
@@ -56,7 +58,12 @@ class AgentsInRooms:
                     )
         return calls & self._answered.keys()
 
-    async def _answers(self, call: Tethered) -> bool:
+    def unanswered(self, call: Tethered) -> bool:
+        """See `Agents.unanswered`."""
+        return call in self._unanswered
+
+    async def _answers(self, call: Tethered) -> bool | None:
+        """Whether the agent answers; None if it lets the time pass."""
         request = PerformRpcRequest(
             room=call.room,
             destination_identity=call.agent_identity,
@@ -66,8 +73,11 @@ class AgentsInRooms:
         try:
             async with self._gate, asyncio.timeout(ANSWER_SECONDS):
                 answer = await _perform_rpc(self._client.room, request)
-        except API_ERRORS:
-            return False
+        except TimeoutError:
+            return None
+        except API_ERRORS as error:
+            late = isinstance(error, api.TwirpError) and error.code == api.TwirpErrorCode.DEADLINE_EXCEEDED
+            return None if late else False
         except Exception:
             # Whatever it is, it must not keep the calls that are lost for sure from being recovered.
             logger.exception("the agent of call %s could not be asked in its room", call.call)

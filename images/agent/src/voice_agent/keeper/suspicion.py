@@ -14,8 +14,9 @@ others are asked, in the order of what they know: the other keepers, the API ser
 - If no keeper has any call in sight, closed connections of one pod's calls are that pod's death. All else is taken
   only if it is corroborated: keepers that are cut off from all pods touch no live call.
 
-Corroborated means that the API server says that the pod is not ready, or LiveKit that the agent has left the room,
-which it notices after some 20 s (ICE timeouts, constants of livekit-server 1.13.5).
+Corroborated means that the API server says that the pod is not ready, that LiveKit, which answers us, gets no answer
+from an agent that is silent, or that it says that the agent has left the room, which it notices after some 20 s (ICE
+timeouts, constants of livekit-server 1.13.5).
 
 A call is in sight if it was heard a moment ago: those that the same event cuts off are noticed within half a second of
 each other, and until then the others look as if they lived.
@@ -148,6 +149,8 @@ class Suspicion:
             people = await asyncio.wait_for(self._client.room.list_participants(request), _ANSWER_SECONDS)
         except API_ERRORS:
             return False
+        if known.loss is Loss.SILENT and self._agents.unanswered(known.call):
+            return True
         return all(person.identity != known.call.agent_identity for person in people.participants)
 
 
