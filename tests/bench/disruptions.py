@@ -14,7 +14,7 @@ import platform
 import sys
 import time
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -78,7 +78,7 @@ async def _trial(stage: Stage, row: Row, calls: int, subject: str, records: Path
             break
         print(f"  {subject}, {row.title}: the machine stood still, once more: {'; '.join(trial.broken)}", flush=True)
         _note(records, f"{subject}{REPEATED}", trial)
-    return replace(trial, outcome=replace(trial.outcome, starved=attempt - 1))
+    return trial
 
 
 def _note(records: Path, subject: str, trial: Trial) -> None:
@@ -118,10 +118,11 @@ def _machine() -> str:
 
 
 async def _bench(options: argparse.Namespace, stages: dict[str, Stage]) -> None:
-    rows = _rows([name for name in options.rows.split(",") if name])
+    chosen = _rows([name for name in options.rows.split(",") if name])
     began = time.monotonic()
     for subject, stage in stages.items():
         ours = subject == OURS
+        rows = [row for row in chosen if ours or not row.keepers]
         rounds = options.rounds if ours else options.baseline_rounds
         while rounds > 0 and time.monotonic() - began < options.minutes * 60:
             done = _read(options.records)
@@ -129,9 +130,9 @@ async def _bench(options: argparse.Namespace, stages: dict[str, Stage]) -> None:
             if ours and struck >= options.wanted:
                 break
             rounds -= 1
-            fewest = min(len(done[subject, row.name]) for row in rows)
+            fewest = min((len(done[subject, row.name]) for row in rows), default=0)
             for number, row in enumerate(rows, start=1):
-                if len(done[subject, row.name]) > fewest or (row.keepers and not ours):
+                if len(done[subject, row.name]) > fewest:
                     continue
                 if time.monotonic() - began > options.minutes * 60:
                     break

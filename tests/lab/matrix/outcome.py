@@ -41,7 +41,6 @@ class Outcome:
         silence_s: the longest unexplained silence of each struck call.
         gone_s: from each pod's notice to its end.
         restarted: containers restarted in pods that were not struck.
-        starved: trials that were repeated because the machine stood still.
         findings: what was wrong, in words.
     """
 
@@ -60,7 +59,6 @@ class Outcome:
     silence_s: tuple[float, ...] = ()
     gone_s: tuple[float, ...] = ()
     restarted: int = 0
-    starved: int = 0
     findings: tuple[str, ...] = field(default=())
 
     @classmethod

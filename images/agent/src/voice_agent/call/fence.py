@@ -7,7 +7,7 @@ only participants of the kind agent count.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from livekit import rtc
 
@@ -19,14 +19,19 @@ HERE = "voice-agent.here"
 """The RPC by which keepers ask an agent that is out of their sight for its epoch, as the attribute tells it."""
 
 
+def epoch_told(attributes: Mapping[str, str], caller: str) -> int | None:
+    """The epoch with which an agent says, by its participant's attributes, that it has the caller's call; else None."""
+    epoch = attributes.get(EPOCH_ATTRIBUTE, "")
+    return int(epoch) if attributes.get(CALLER_ATTRIBUTE) == caller and epoch.isdecimal() else None
+
+
 def holder(room: rtc.Room, caller: str) -> tuple[int, str] | None:
     """Epoch and identity of the other agent that has the caller's call, as far as this participant can see."""
     epochs = [
-        (int(epoch), participant.identity)
+        (epoch, participant.identity)
         for participant in room.remote_participants.values()
         if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
-        and participant.attributes.get(CALLER_ATTRIBUTE) == caller
-        and (epoch := participant.attributes.get(EPOCH_ATTRIBUTE, "")).isdecimal()
+        and (epoch := epoch_told(participant.attributes, caller)) is not None
     ]
     return max(epochs, default=None)
 

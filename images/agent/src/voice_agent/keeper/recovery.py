@@ -13,7 +13,7 @@ from livekit import api
 from livekit.protocol import models
 
 from voice_agent.call.errand import Errand, Kind, read, write
-from voice_agent.call.fence import CALLER_ATTRIBUTE, EPOCH_ATTRIBUTE
+from voice_agent.call.fence import epoch_told
 from voice_agent.keeper.ports import Leadership
 from voice_agent.state.store import Store, StoreError
 from voice_agent.tether.wire import Tethered
@@ -227,9 +227,7 @@ class Recovery:
         One of another cluster is tethered to that one's keepers; and this keeper may be cut off from the pods.
         """
         return any(
-            each.attributes.get(CALLER_ATTRIBUTE) == call.caller
-            and (told := each.attributes.get(EPOCH_ATTRIBUTE, "")).isdecimal()
-            and int(told) >= epoch
+            (epoch_told(each.attributes, call.caller) or 0) >= epoch
             for each in await self._participants(call.room)
             if each.kind == models.ParticipantInfo.Kind.AGENT
         )
