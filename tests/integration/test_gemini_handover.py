@@ -106,6 +106,19 @@ async def test_there_is_no_boundary_while_the_caller_speaks_or_waits(gemini: Sim
     assert not await session_of(call).at_boundary(0.2)
 
 
+async def test_the_handle_is_free_as_soon_as_the_service_has_closed(
+    open_call: OpenCall, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = open_call()
+    await call.ask(Frame(Kind.ASK, 3, 1))
+    await at_boundary(call)
+    # Everything that follows the call waits for news again.
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await session_of(call).hold()
+    assert "was not closed" not in caplog.text
+
+
 async def test_a_question_that_was_cut_is_heard_whole(gemini: Simulator, open_call: OpenCall) -> None:
     old = open_call()
     await old.ask(Frame(Kind.ASK, 3, 1))

@@ -197,6 +197,7 @@ async def _tidy(call: Call, errand: Errand, dispatch: str) -> None:
 
 async def _hears(model: ResumableSession) -> None:
     try:
-        await asyncio.wait_for(model.hears(0.5), HEARS_WITHIN_SECONDS)
+        async with asyncio.timeout(HEARS_WITHIN_SECONDS):
+            await model.hears(0.5)
     except TimeoutError:
         logger.info("the caller sends no audio")

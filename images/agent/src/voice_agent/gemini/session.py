@@ -142,7 +142,9 @@ class ResumableSession(plugin.RealtimeSession):
         self._session_should_close.set()
         self._wake()
         if self._main_atask:
-            await asyncio.wait([self._main_atask], timeout=_RELEASE_SECONDS)
+            _, late = await asyncio.wait([self._main_atask], timeout=_RELEASE_SECONDS)
+            if late:
+                logger.warning("Gemini's connection was not closed within %.0f s", _RELEASE_SECONDS)
             await utils.aio.cancel_and_wait(self._main_atask)
         self._keep_last_samples()
         saved = self.checkpoint()
@@ -266,7 +268,8 @@ class ResumableSession(plugin.RealtimeSession):
                 self._session_resumption_handle = self._resumption_chat_ctx = self._covered = None
             if step.delay_s:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._session_should_close.wait(), step.delay_s)
+                    async with asyncio.timeout(step.delay_s):
+                        await self._session_should_close.wait()
 
     def _end_call(self, ending: Ending) -> None:
         metrics.GEMINI_LOST.inc()
@@ -432,7 +435,8 @@ class ResumableSession(plugin.RealtimeSession):
 
     async def _change(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
 
 def _seconds(duration: str | None) -> float:

@@ -103,7 +103,8 @@ class Brain:
         try:
             while True:
                 try:
-                    await asyncio.wait_for(self._missed.wait(), _LOOK_SECONDS)
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await self._missed.wait()
                 except TimeoutError:
                     pass
                 else:

@@ -163,7 +163,8 @@ class Recovery:
             dispatch = await self._client.agent_dispatch.create_dispatch(request)
             sent.append(dispatch.id)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._assigned(sent, request.room, before), ASSIGNED_WITHIN_SECONDS / at_once)
+                async with asyncio.timeout(ASSIGNED_WITHIN_SECONDS / at_once):
+                    await self._assigned(sent, request.room, before)
                 return
         raise _NoAgentError("no pod has a free slot")
 
@@ -193,7 +194,8 @@ class Recovery:
 
     async def _within(self, seconds: float, event: Awaitable[None], failure: str) -> None:
         try:
-            await asyncio.wait_for(event, seconds)
+            async with asyncio.timeout(seconds):
+                await event
         except TimeoutError:
             raise _NoAgentError(failure) from None
 

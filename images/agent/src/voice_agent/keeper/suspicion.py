@@ -129,13 +129,15 @@ class Suspicion:
 
     async def _seen_by_peers(self) -> frozenset[tuple[str, int]] | None:
         try:
-            return await asyncio.wait_for(self._peers.tethered(), _ANSWER_SECONDS)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await self._peers.tethered()
         except TimeoutError:
             return None
 
     async def _corroborated(self, lost: Sequence[Known]) -> list[Known]:
         try:
-            living = await asyncio.wait_for(self._pods.living(), _ANSWER_SECONDS)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                living = await self._pods.living()
         except TimeoutError:
             living = None
         verdicts = await asyncio.gather(*(self._is_gone(known, living) for known in lost))
@@ -146,7 +148,8 @@ class Suspicion:
             return True
         request = api.ListParticipantsRequest(room=known.call.room)
         try:
-            people = await asyncio.wait_for(self._client.room.list_participants(request), _ANSWER_SECONDS)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                people = await self._client.room.list_participants(request)
         except API_ERRORS:
             return False
         if known.loss is Loss.SILENT and self._agents.unanswered(known.call):

@@ -81,7 +81,8 @@ class LayeredStore:
         if self._clock() < self._away_until:
             return None
         try:
-            answer = await asyncio.wait_for(question(), PATIENCE_SECONDS)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                answer = await question()
         except (StoreError, TimeoutError) as error:
             self._away_until = self._clock() + AWAY_SECONDS
             if not self._away:

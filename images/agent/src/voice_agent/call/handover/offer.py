@@ -89,7 +89,8 @@ class Offer:
         if speech := self._call.session.current_speech:
             # Only at a forced handover: the successor knows these words as said.
             with suppress(TimeoutError):
-                await asyncio.wait_for(speech.wait_for_playout(), LAST_WORDS_SECONDS)
+                async with asyncio.timeout(LAST_WORDS_SECONDS):
+                    await speech.wait_for_playout()
 
 
 class _Attempt:
@@ -259,7 +260,8 @@ class _Attempt:
                 await asyncio.sleep(0.2)
 
         try:
-            await asyncio.wait_for(assigned(), ASSIGNED_WITHIN_SECONDS)
+            async with asyncio.timeout(ASSIGNED_WITHIN_SECONDS):
+                await assigned()
         except TimeoutError:
             raise NoSuccessorError("no pod has a free slot") from None
         except API_ERRORS as error:

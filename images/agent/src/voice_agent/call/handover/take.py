@@ -69,7 +69,8 @@ class Taking:
         async with self._receiving():
             await self._ask(TAKE, TakeRequest(nonce=self._errand.nonce), TAKE_WITHIN_SECONDS)
             try:
-                state = await asyncio.wait_for(self._states.get(), STATE_WITHIN_SECONDS)
+                async with asyncio.timeout(STATE_WITHIN_SECONDS):
+                    state = await self._states.get()
             except TimeoutError:
                 raise TakeError("the state did not come") from None
         received = time.monotonic()
@@ -89,7 +90,8 @@ class Taking:
         except TakeError:
             # It may have heard, and left before its answer was out; it may also have died. The call is ours then.
             try:
-                await asyncio.wait_for(departure(self._room, self._errand.predecessor), KEPT_AFTER_SECONDS)
+                async with asyncio.timeout(KEPT_AFTER_SECONDS):
+                    await departure(self._room, self._errand.predecessor)
             except TimeoutError:
                 raise TakeError("the agent before keeps the call") from None
             if not self._room.isconnected():

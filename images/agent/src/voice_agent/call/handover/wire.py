@@ -81,7 +81,8 @@ async def is_agent(room: rtc.Room, identity: str) -> bool:
     try:
         check()
         # A request can overtake the news of who has come.
-        await asyncio.wait_for(came.wait(), KNOWN_WITHIN_SECONDS)
+        async with asyncio.timeout(KNOWN_WITHIN_SECONDS):
+            await came.wait()
     except TimeoutError:
         return False
     finally:
