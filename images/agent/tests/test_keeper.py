@@ -1,11 +1,10 @@
-"""The keeper's judgement: which calls it takes for lost, and which pods shall close."""
+"""The keeper's judgement: which calls it takes for lost."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,9 +14,7 @@ from livekit import api
 from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
 from voice_agent.keeper.brain import FOUND_AT_A_TIME, Brain
 from voice_agent.keeper.fleet import Fleet, Known
-from voice_agent.keeper.pods import Deletion, FleetPods, Pod, outdated
 from voice_agent.keeper.suspicion import TOGETHER_SECONDS, Suspicion
-from voice_agent.kubernetes import ApiServer
 from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.server import Sight
 from voice_agent.tether.wire import Ending, Loss, Tethered
@@ -375,50 +372,3 @@ async def test_of_callers_who_are_found_waiting_a_bounded_number_is_recovered_at
         while brain.rooms() != {tethered.room_sid}:  # noqa: ASYNC110 - the recoveries change it
             await asyncio.sleep(0.01)
     assert brain.recover_found(waiting[-1])
-
-
-OLD, OLDER, NEW, STARTING = Pod("old", 2, True), Pod("older", 1, True), Pod("new", 3, True), Pod("new-2", 3, False)
-
-
-@pytest.mark.parametrize(
-    ("pods", "calls", "closed"),
-    [
-        ([OLD, OLDER], {}, {"older"}),
-        ([OLD, NEW, STARTING], {"new": 3}, {"old"}),
-        ([OLD, NEW, STARTING], {"new": 4}, set()),
-        ([OLD, STARTING], {}, set()),
-        ([NEW, STARTING], {}, set()),
-        ([], {}, set()),
-    ],
-)
-def test_older_pods_close_while_newer_ones_have_room(pods: list[Pod], calls: dict[str, int], closed: set[str]) -> None:
-    assert outdated(pods, calls, slots=4) == closed
-
-
-class Api:
-    """The API server with one pod that lives and one that is being deleted."""
-
-    namespace = "calls"
-
-    async def request(
-        self, method: str, path: str, body: object = None, params: dict[str, str] | None = None
-    ) -> tuple[int, Any]:
-        if path.endswith("/replicasets"):
-            return 200, {"items": []}
-        deleted = {"name": "leaving", "deletionTimestamp": "2026-11-24T13:00:25Z", "deletionGracePeriodSeconds": 25}
-        status = {"conditions": [{"type": "Ready", "status": "True"}]}
-        return 200, {
-            "items": [{"metadata": {"name": "staying"}, "status": status}, {"metadata": deleted, "status": status}]
-        }
-
-
-async def test_a_pod_that_is_deleted_is_of_the_fleet_no_more_but_its_deletion_is_known() -> None:
-    pods = FleetPods(cast(ApiServer, Api()), "app=worker")
-
-    assert await pods.living() == frozenset({"staying"})
-    assert await pods.deletion("staying") is None
-    assert await pods.deletion("leaving") == Deletion(25, datetime(2026, 11, 24, 13, 0, 25, tzinfo=UTC))
-
-
-def test_a_deleted_pod_has_the_time_until_it_is_due() -> None:
-    assert 20 < Deletion(25, datetime.now(UTC) + timedelta(seconds=24)).seconds_left <= 24

@@ -11,16 +11,19 @@ import pytest
 from livekit.agents import JobRequest, utils
 from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
 
+from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.settings import Settings
 from voice_agent.worker.drain import Drain, Outcome
 from voice_agent.worker.server import CallServer
+from voice_agent.worker.standing import Standing
 
 
 class Offer:
     """A call that LiveKit offers."""
 
-    def __init__(self, call: str, assigned: asyncio.Event | None = None) -> None:
+    def __init__(self, call: str, assigned: asyncio.Event | None = None, metadata: str = "") -> None:
         self.id = call
+        self.job = SimpleNamespace(metadata=metadata)
         self.accepted: dict[str, str] | None = None
         self.rejected_for_good: bool | None = None
         self._assigned = assigned
@@ -37,9 +40,9 @@ class Offer:
 class Pod:
     """A server that was never started: what LiveKit would ask of it is asked by hand."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, standing: Standing | None = None) -> None:
         self.drain = Drain(settings.drain_timeout_seconds, settings.drain_finish_within_seconds)
-        self.server = CallServer(settings, self.drain)
+        self.server = CallServer(settings, self.drain, standing)
         self.server._proc_pool = cast("object", SimpleNamespace(processes=[]))  # type: ignore[assignment]
 
     async def offer(self, offer: Offer) -> Offer:
@@ -76,6 +79,31 @@ async def test_a_draining_pod_leaves_the_call_to_another(pod: Pod) -> None:
 
     assert offer.accepted is None
     assert offer.rejected_for_good is False
+
+
+class Outdated:
+    """Keepers that would have newer pods take the calls, as of this moment."""
+
+    closed = False
+
+    async def ask_now(self) -> bool:
+        return True
+
+
+async def test_a_pod_that_is_the_next_to_go_takes_new_calls_but_none_that_would_move_once_more(
+    make_settings: Callable[..., Settings],
+) -> None:
+    pod = Pod(make_settings(CALL_SLOTS="4"), cast(Standing, Outdated()))
+    errand = Errand(kind=Kind.HANDOVER, caller="caller", epoch=2)
+
+    handed_over = await pod.offer(Offer("a", metadata=write(errand)))
+    lost = await pod.offer(Offer("b", metadata=write(errand.model_copy(update={"kind": Kind.RECOVERY}))))
+    new = await pod.offer(Offer("c", metadata="the team's own"))
+
+    assert handed_over.rejected_for_good is False
+    assert handed_over.accepted is None
+    assert lost.accepted is not None
+    assert new.accepted is not None
 
 
 async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(

@@ -83,3 +83,17 @@ async def test_a_pod_that_nobody_deletes_hears_nothing(keeper: Keeper) -> None:
             await asyncio.wait_for(keeper.asked.wait(), 10)
 
     assert not told
+
+
+async def test_a_pod_can_ask_at_this_moment_and_stays_as_it_was_without_an_answer(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing_module, "ASK_SECONDS", 600)
+    standing = Standing(keeper.url, "pod-1", lambda: "", lambda _: None)
+    async with standing.watching():
+        await asyncio.wait_for(keeper.asked.wait(), 10)
+        keeper.answer = {"closed": True}
+        assert await standing.ask_now()
+        assert standing.closed
+        keeper.answer = {"closed": "of no use"}
+        assert await standing.ask_now()

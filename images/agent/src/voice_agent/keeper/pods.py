@@ -18,6 +18,8 @@ _REVISION = "deployment.kubernetes.io/revision"
 _HASH = "pod-template-hash"
 # All workers ask once a second; the API server is asked for all of them together.
 _FRESH_SECONDS = 1.0
+# For a pod that is about to take a call over; a pod that goes hands several over at about the same time.
+NOW_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,10 @@ class FleetPods:
         """What was answered last, without asking: workers have it asked once a second."""
         return self._pods
 
-    async def all(self) -> list[Pod] | None:
-        """Every pod of the fleet that was not told to go; None if nobody can be asked."""
-        if time.monotonic() - self._read_at >= _FRESH_SECONDS:
+    async def all(self, *, fresh_s: float = _FRESH_SECONDS) -> list[Pod] | None:
+        """Every pod of the fleet that was not told to go, as of `fresh_s` ago or later; None if nobody can be asked."""
+        asked_at = time.monotonic()
+        if asked_at - self._read_at >= fresh_s:
             try:
                 self._pods = await self._read()
             except ERRORS as error:
@@ -92,7 +95,7 @@ class FleetPods:
                     )
                 return None
             self._away = False
-            self._read_at = time.monotonic()
+            self._read_at = asked_at
         return self._pods
 
     async def deletion(self, pod: str) -> Deletion | None:

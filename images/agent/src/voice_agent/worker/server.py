@@ -14,7 +14,9 @@ from livekit.agents import AgentServer, JobRequest
 from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
 from livekit.agents.ipc.supervised_proc import SupervisedProc
 
+from voice_agent.call import errand as errands
 from voice_agent.call import process, session
+from voice_agent.call.errand import Kind
 from voice_agent.settings import Settings
 from voice_agent.telemetry import metrics
 from voice_agent.worker import forkserver
@@ -118,6 +120,9 @@ class CallServer(AgentServer):
         if self._drain_of_pod.asked:
             await self._leave_to_another_pod(request, "draining")
             return
+        if await self._would_move_again(request):
+            await self._leave_to_another_pod(request, "outdated")
+            return
         try:
             with self.slots.promise(request.id):
                 await request.accept(attributes={POD_ATTRIBUTE: self._pod})
@@ -128,6 +133,13 @@ class CallServer(AgentServer):
         metrics.CALLS_REFUSED.labels(reason).inc()
         # `terminate`, the default, would leave the caller alone in the room: LiveKit would ask no one else.
         await request.reject(terminate=False)
+
+    async def _would_move_again(self, request: JobRequest) -> bool:
+        # Only what is handed over: it is served meanwhile, and asked for again.
+        errand = errands.read(request.job.metadata)
+        if self._standing is None or errand is None or errand.kind is not Kind.HANDOVER:
+            return False
+        return await self._standing.ask_now()
 
     @property
     def _outdated(self) -> bool:

@@ -24,7 +24,10 @@ POD_PATH = "/v1/pods/"
 ASK_SECONDS = 1.0
 # A keeper that is starting, or being replaced, does not open the pod for a moment.
 FORGET_SECONDS = 10.0
+_FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ValidationError)
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
+# LiveKit waits for our word on a call that is handed over, and its caller for nothing.
+_NOW_TIMEOUT = aiohttp.ClientTimeout(total=1)
 
 
 class Deletion(BaseModel):
@@ -74,6 +77,19 @@ class Standing:
         """Whether newer pods shall have the calls; False when no keeper tells."""
         return self._closed
 
+    async def ask_now(self) -> bool:
+        """Whether newer pods shall have the calls at this moment.
+
+        A rollout tells an old pod to go as soon as a new one is ready. This pod learns of the new one up to a second
+        later, LiveKit of our load several; until then what an old pod hands over would go to the next that goes.
+        """
+        try:
+            async with aiohttp.ClientSession(timeout=_NOW_TIMEOUT) as session:
+                self._take(await self._ask(session, now=True))
+        except _FAILURES as error:
+            logger.debug("no keeper tells of this pod's standing: %s", error)
+        return self._closed
+
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Ask for as long as the context lasts."""
@@ -84,23 +100,26 @@ class Standing:
             await cancel_and_wait(watch)
 
     async def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
             while True:
                 try:
-                    told = await self._ask(session)
-                except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+                    self._take(await self._ask(session))
+                except _FAILURES as error:
                     logger.debug("no keeper tells of this pod's standing: %s", error)
-                    closed = self._closed and loop.time() - self._told_at < FORGET_SECONDS
-                else:
-                    self._told_at = loop.time()
-                    closed = told.closed
-                    if told.deletion:
-                        self._expect(told.deletion)
-                if closed != self._closed:
-                    self._closed = closed
-                    logger.info("newer pods %s", "have room: no new calls" if closed else "have no room: open again")
+                    if time.monotonic() - self._told_at >= FORGET_SECONDS:
+                        self._close(False)
                 await asyncio.sleep(ASK_SECONDS)
+
+    def _take(self, told: PodStanding) -> None:
+        self._told_at = time.monotonic()
+        self._close(told.closed)
+        if told.deletion:
+            self._expect(told.deletion)
+
+    def _close(self, closed: bool) -> None:
+        if closed != self._closed:
+            self._closed = closed
+            logger.info("newer pods %s", "have room: no new calls" if closed else "have no room: open again")
 
     def _expect(self, deletion: Deletion) -> None:
         now = time.monotonic()
@@ -112,8 +131,8 @@ class Standing:
         self._grace = deletion.grace_seconds
         self._expect_kill(self._killed_at - now)
 
-    async def _ask(self, session: aiohttp.ClientSession) -> PodStanding:
+    async def _ask(self, session: aiohttp.ClientSession, *, now: bool = False) -> PodStanding:
         headers = {"Authorization": f"Bearer {self._credential()}"}
-        async with session.get(self._url, headers=headers) as answer:
+        async with session.get(self._url, headers=headers, params={"now": ""} if now else None) as answer:
             answer.raise_for_status()
             return PodStanding.model_validate_json(await answer.read())

@@ -1,0 +1,100 @@
+"""What the keepers know of the fleet's pods, and which of them shall close."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from livekit import api
+
+from voice_agent.keeper.alone import AlwaysLeading, NoPeers
+from voice_agent.keeper.brain import Brain
+from voice_agent.keeper.pods import Deletion, FleetPods, Pod, outdated
+from voice_agent.keeper.routes import Routes
+from voice_agent.kubernetes import ApiServer
+from voice_agent.state.memory import MemoryStore
+from voice_agent.tether.auth import SharedSecret
+from voice_agent.tether.server import TetherServer
+
+OLD, OLDER, NEW, STARTING = Pod("old", 2, True), Pod("older", 1, True), Pod("new", 3, True), Pod("new-2", 3, False)
+
+
+@pytest.mark.parametrize(
+    ("pods", "calls", "closed"),
+    [
+        ([OLD, OLDER], {}, {"older"}),
+        ([OLD, NEW, STARTING], {"new": 3}, {"old"}),
+        ([OLD, NEW, STARTING], {"new": 4}, set()),
+        ([OLD, STARTING], {}, set()),
+        ([NEW, STARTING], {}, set()),
+        ([], {}, set()),
+    ],
+)
+def test_older_pods_close_while_newer_ones_have_room(pods: list[Pod], calls: dict[str, int], closed: set[str]) -> None:
+    assert outdated(pods, calls, slots=4) == closed
+
+
+class Api:
+    """The API server with one pod that lives and one that is being deleted; and a newer one when a test says so."""
+
+    namespace = "calls"
+
+    def __init__(self) -> None:
+        self.newer: list[dict[str, Any]] = []
+
+    async def request(
+        self, method: str, path: str, body: object = None, params: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
+        if path.endswith("/replicasets"):
+            sets = {"old": "1", "new": "2"}
+            return 200, {
+                "items": [
+                    {
+                        "metadata": {
+                            "labels": {"pod-template-hash": hash_},
+                            "annotations": {"deployment.kubernetes.io/revision": revision},
+                        }
+                    }
+                    for hash_, revision in sets.items()
+                ]
+            }
+        deleted = {"name": "leaving", "deletionTimestamp": "2026-11-24T13:00:25Z", "deletionGracePeriodSeconds": 25}
+        status = {"conditions": [{"type": "Ready", "status": "True"}]}
+        staying = {"name": "staying", "labels": {"pod-template-hash": "old"}}
+        pods = [{"metadata": staying, "status": status}, {"metadata": deleted, "status": status}]
+        return 200, {"items": [*pods, *({"metadata": each, "status": status} for each in self.newer)]}
+
+
+async def test_a_pod_that_is_deleted_is_of_the_fleet_no_more_but_its_deletion_is_known() -> None:
+    pods = FleetPods(cast(ApiServer, Api()), "app=worker")
+
+    assert await pods.living() == frozenset({"staying"})
+    assert await pods.deletion("staying") is None
+    assert await pods.deletion("leaving") == Deletion(25, datetime(2026, 11, 24, 13, 0, 25, tzinfo=UTC))
+
+
+def test_a_deleted_pod_has_the_time_until_it_is_due() -> None:
+    assert 20 < Deletion(25, datetime.now(UTC) + timedelta(seconds=24)).seconds_left <= 24
+
+
+async def test_a_pod_that_asks_at_this_moment_is_told_of_one_that_is_newly_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("voice_agent.keeper.routes.NOW_SECONDS", 0.0)
+    server = Api()
+    pods = FleetPods(cast(ApiServer, server), "app=worker")
+    store = MemoryStore()
+    brain = Brain(cast(api.LiveKitAPI, None), store, AlwaysLeading(), pods, NoPeers())
+    routes = Routes(TetherServer(store, SharedSecret("shared"), brain), brain, AlwaysLeading(), pods, 4)
+    async with TestClient(TestServer(routes.application())) as client:
+
+        async def closed(query: str = "") -> bool:
+            answer = await client.get(f"/v1/pods/staying{query}", headers={"Authorization": "Bearer shared"})
+            told: bool = (await answer.json())["closed"]
+            return told
+
+        assert not await closed()
+        server.newer = [{"name": "newer", "labels": {"pod-template-hash": "new"}}]
+        assert await closed("?now")
