@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
@@ -157,3 +160,19 @@ async def test_a_pod_is_ready_from_registration_to_drain(pod: Pod) -> None:
     assert pod.server.not_ready() is None
     pod.drain.ask("SIGTERM")
     assert pod.server.not_ready() == "draining"
+
+
+def test_the_process_that_others_are_made_from_has_no_thread_and_all_that_a_call_needs() -> None:
+    """A thread would not be there in the processes that are forked, and whatever lock it held would never be free."""
+    script = (
+        "import os, sys, livekit.plugins.google, voice_agent.worker.forkserver, livekit.agents.ipc._preload;"
+        "loaded = set(sys.modules);"
+        "import voice_agent.call.process, voice_agent.assistant;"
+        "print(len(os.listdir('/proc/self/task')), sorted(name for name in set(sys.modules) - loaded))"
+    )
+    # numpy's own threads know of forks.
+    environment = os.environ | {"LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE": "0", "OPENBLAS_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    assert told == "1 ['voice_agent.assistant']\n"
