@@ -31,7 +31,7 @@ SHUTDOWN_SECONDS = LEAVE_SECONDS + KILL_SECONDS + EXIT_SECONDS
 
 HAND_OVER_SECONDS = 12
 """Kept for handing calls over: six moved in so many on two cores with a load of 17."""
-STAGGER_SECONDS = 0.5
+STAGGER_SECONDS = 1.0
 GIVE_SECONDS = 4
 """Before the deadline a turn boundary is no longer waited for: so long the state and an agent's last words may take."""
 
