@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from prometheus_client import REGISTRY
 
 from voice_agent.keeper import leader
 from voice_agent.keeper.leader import DURATION_SECONDS, MEET_SECONDS, RETRY_SECONDS, YOUNG_SECONDS, Leader
@@ -261,6 +262,17 @@ async def test_a_leader_that_alone_is_cut_off_from_the_api_server_gives_way(keep
     await keepers.time.pass_by(DURATION_SECONDS + 4)
 
     assert keepers.leading == ["two"]
+
+
+async def test_metrics_tell_who_leads(keepers: Keepers) -> None:
+    keepers.start("one")
+    await keepers.time.pass_by(YOUNG_SECONDS + 1)
+    assert REGISTRY.get_sample_value("voice_agent_keeper_leading") == 1
+
+    keepers.cluster.away = {"one"}
+    keepers.cut_off = {"one"}
+    await keepers.time.pass_by(DURATION_SECONDS + 1)
+    assert REGISTRY.get_sample_value("voice_agent_keeper_leading") == 0
 
 
 async def test_a_leader_that_knows_nothing_of_the_others_does_not_go_on(keepers: Keepers) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from voice_agent.kubernetes import ERRORS, ApiServer
+from voice_agent.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class Leader:
             await self._another_leads()
 
     def _tell(self) -> None:
+        metrics.KEEPER_LEADING.set(self.leading)
         if self.leading != self._was_leading:
             self._was_leading = self.leading
             logger.info("this keeper %s", "leads" if self.leading else "leads no more")

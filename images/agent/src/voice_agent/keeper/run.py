@@ -26,7 +26,7 @@ from voice_agent.state.layered import LayeredStore
 from voice_agent.state.memory import MemoryStore
 from voice_agent.state.redis import RedisAddress, RedisStore
 from voice_agent.state.store import Store
-from voice_agent.telemetry import logs
+from voice_agent.telemetry import logs, metrics
 from voice_agent.tether.auth import Authenticator, SharedSecret, TokenReviews
 from voice_agent.tether.client import credential
 from voice_agent.tether.server import TetherServer
@@ -80,6 +80,8 @@ async def _keep(settings: KeeperSettings) -> None:
         if server is not None and settings.lease_name:
             leadership = leader = Leader(server, settings.lease_name, settings.pod_name, peers.leads)
             await stack.enter_async_context(_running(leader.run(), "lease"))
+        else:
+            metrics.KEEPER_LEADING.set(1)
         brain = Brain(client, store, leadership, pods or UnknownPods(), peers)
         reconciliation = Reconciliation(client, settings.agent_name, brain, leadership, peers)
         tethers = TetherServer(store, _authenticator(settings, server), brain)

@@ -67,3 +67,4 @@ FOUND = Counter(
     ["why"],
 )
 KEEPER_CALLS = Gauge("voice_agent_keeper_calls", "Calls that the keeper knows", multiprocess_mode="max")
+KEEPER_LEADING = Gauge("voice_agent_keeper_leading", "1 while the keeper acts", multiprocess_mode="max")
