@@ -8,12 +8,13 @@ from typing import Any
 
 import yaml
 
-from lab.generate import values_files
+from lab.generate import values_files, values_with_crds
 from lab.paths import CHART, tool
 
 NAMESPACE = "voice-agent"
 MINIMAL = CHART / "tests" / "values" / "minimal.yaml"
 VALUES_FILES = values_files()
+WITH_CRDS = values_with_crds()
 
 
 class RenderError(Exception):

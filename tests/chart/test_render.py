@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart.helm import MINIMAL, VALUES_FILES, RenderError, objects, render
+from chart.helm import MINIMAL, VALUES_FILES, WITH_CRDS, RenderError, objects, render
 from lab.paths import CHART
 from voice_agent.worker.drain import HAND_OVER_SECONDS, SHUTDOWN_SECONDS
 
 
-@pytest.mark.parametrize("name", VALUES_FILES)
+@pytest.mark.parametrize("name", VALUES_FILES | WITH_CRDS)
 def test_every_values_file_renders_twice_the_same(name: str) -> None:
-    first, second = (render(values=VALUES_FILES[name]) for _ in range(2))
+    first, second = (render(values=(VALUES_FILES | WITH_CRDS)[name]) for _ in range(2))
     assert first == second
     assert "e+0" not in first, "a number was rendered as a float"
     assert {"Deployment", "ServiceAccount"} <= {each["kind"] for each in objects(first)}
@@ -36,6 +36,7 @@ def test_the_chart_knows_how_long_the_worker_takes_to_end() -> None:
     assert f"-}}}}{HAND_OVER_SECONDS}{{{{-" in text
 
 
+KEDA = "autoscaling.mode=keda,autoscaling.keda.serverAddress=http://prometheus:9090"
 VALKEY = "state.store=redis,state.encryption.existingSecret.name=k,state.valkey.enabled=true"
 
 BAD_VALUES = {
@@ -78,6 +79,51 @@ BAD_VALUES = {
         "Set the maximum to at least the minimum",
     ),
     "CPU target without a request": (["--set", "resources.requests.cpu=null"], "resources.requests.cpu is not set"),
+    "calls to follow that nothing tells of": (
+        ["--set", "autoscaling.mode=external,autoscaling.external.metricName="],
+        "autoscaling.external.metricName is not set",
+    ),
+    "a Prometheus that is nowhere": (["--set", "autoscaling.mode=keda"], "autoscaling.keda.serverAddress is not set"),
+    "a Prometheus without a scheme": (
+        ["--set", f"{KEDA},autoscaling.keda.serverAddress=prometheus:9090"],
+        'autoscaling.keda.serverAddress is "prometheus:9090", which is not a URL. Begin it with http://',
+    ),
+    "a trigger with two thresholds": (
+        ["--set", f"{KEDA},autoscaling.keda.metadata.threshold=1"],
+        "autoscaling.keda.metadata.threshold is set, but the chart sets it itself",
+    ),
+    "a full fleet that would not grow": (
+        ["--set", "autoscaling.mode=external,agent.slots=20,autoscaling.calls.targetPerPod=19"],
+        "a full fleet would not grow. Set it to at most 18",
+    ),
+    "a fleet of single calls that would not grow": (
+        ["--set", "autoscaling.mode=external,agent.slots=1,autoscaling.calls.targetPerPod=1"],
+        "Leave it out, or raise agent.slots",
+    ),
+    "calls of a command that nobody counts": (
+        ["--set", f"{KEDA},command={{python}},probes.startup=null,probes.readiness=null,probes.liveness=null"],
+        'autoscaling.mode is keda, but command is "python", and only the image\'s worker tells of its calls',
+    ),
+    "metrics of a command that serves none": (
+        [
+            "--set",
+            "telemetry.metrics.monitor=podMonitor,command={python},"
+            "probes.startup=null,probes.readiness=null,probes.liveness=null",
+        ],
+        "extraPorts has no port of the name metrics",
+    ),
+    "relabelings that Managed Prometheus lacks": (
+        ["--set", "telemetry.metrics.monitor=podMonitoring,telemetry.metrics.relabelings[0].action=labeldrop"],
+        "relabel samples by telemetry.metrics.metricRelabelings",
+    ),
+    "a monitor that the cluster does not know": (
+        ["--set", "telemetry.metrics.monitor=podMonitor,telemetry.metrics.renderMode=failIfMissing"],
+        "the cluster does not know monitoring.coreos.com/v1/PodMonitor",
+    ),
+    "rules that the cluster does not know": (
+        ["--set", "telemetry.metrics.rules.enabled=true,telemetry.metrics.renderMode=failIfMissing"],
+        "the cluster does not know monitoring.coreos.com/v1/PrometheusRule",
+    ),
     "budget that allows nothing": (
         ["--set", "podDisruptionBudget.maxUnavailable=0"],
         "podDisruptionBudget.maxUnavailable is 0",
@@ -162,7 +208,7 @@ def test_all_problems_are_reported_at_once() -> None:
 
 @pytest.mark.parametrize("release", ["a" * 53, "voice-agent", "x"])
 def test_names_stay_valid(release: str) -> None:
-    for each in objects(render(release=release)):
+    for each in objects(render("--values", str(WITH_CRDS["monitoring"]), release=release)):
         name = each["metadata"]["name"]
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name), name
         labels = each["metadata"]["labels"].values()

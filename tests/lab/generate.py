@@ -12,6 +12,8 @@ from lab.paths import CHART, ROOT, VALUES, tool
 from voice_agent.settings import markdown_tables
 
 GOLDENS = ROOT / "tests" / "chart" / "goldens"
+# Values whose objects need CRDs, so that neither the local cluster nor `ct` can take them.
+WITH_CRDS = ROOT / "tests" / "chart" / "values"
 IMAGE_README = ROOT / "images" / "agent" / "README.md"
 _TABLE_BEGINS = "<!-- settings: written by `make generate` -->\n"
 _TABLE_ENDS = "<!-- end of settings -->"
@@ -23,9 +25,14 @@ def values_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(VALUES.glob("*.yaml"))} | ci
 
 
+def values_with_crds() -> dict[str, Path]:
+    """The sets of values that need CRDs, by the name of their golden."""
+    return {path.stem: path for path in sorted(WITH_CRDS.glob("*.yaml"))}
+
+
 def generators() -> dict[Path, Callable[[], str]]:
     """Each generated file and what makes its text."""
-    goldens = {GOLDENS / f"{name}.yaml": _golden(path) for name, path in values_files().items()}
+    goldens = {GOLDENS / f"{name}.yaml": _golden(path) for name, path in (values_files() | values_with_crds()).items()}
     return {
         CHART / "values.schema.json": _schema,
         CHART / "README.md": _chart_readme,

@@ -115,10 +115,11 @@ reported at once; each names the key, its value and the fix.
 {{- if gt $pods ($v.autoscaling.maxReplicas | int64) -}}
 {{- $problems = append $problems (printf "autoscaling.minReplicas is %d and autoscaling.maxReplicas is %d. Set the maximum to at least the minimum." $pods ($v.autoscaling.maxReplicas | int64)) -}}
 {{- end -}}
-{{- if not (dig "requests" "cpu" "" $v.resources) -}}
+{{- if and (eq $v.autoscaling.mode "cpu") (not (dig "requests" "cpu" "" $v.resources)) -}}
 {{- $problems = append $problems "autoscaling.enabled is true, but resources.requests.cpu is not set, and the autoscaler measures CPU as a share of it. Set resources.requests.cpu, or autoscaling.enabled=false." -}}
 {{- end -}}
 {{- end -}}
+{{- $problems = concat $problems (include "voice-agent.callScalingProblems" . | fromJsonArray) (include "voice-agent.monitoringProblems" . | fromJsonArray) -}}
 
 {{- $pdb := $v.podDisruptionBudget -}}
 {{- if $pdb.enabled -}}
