@@ -186,6 +186,8 @@ BAD_VALUES = {
     ),
     "bad digest": (["--set", "image.digest=latest"], "digest"),
     "null where text is needed": (["--set-json", "livekit.url=null"], "livekit"),
+    "null where a group is needed": (["--set-json", "telemetry.metrics=null"], "metrics"),
+    "null where a choice is needed": (["--set-json", "autoscaling.mode=null"], "mode"),
     "list where a map is needed": (["--set-json", 'agent=["x"]'], "agent"),
 }
 

@@ -1,5 +1,10 @@
 {{/* How many pods calls need. */}}
 
+{{/* A value as text: a number without an exponent. */}}
+{{- define "voice-agent.text" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ toJson . }}{{ end -}}
+{{- end -}}
+
 {{/* Thousandths of a call that a pod shall have. */}}
 {{- define "voice-agent.targetMilliCalls" -}}
 {{- with .Values.autoscaling.calls.targetPerPod -}}
@@ -25,9 +30,9 @@
 {{- $labels := dict -}}
 {{- if $external.matchLabels -}}
 {{- range $name, $value := $external.matchLabels -}}
-{{- $_ := set $labels $name (tpl (toString $value) $) -}}
+{{- $_ := set $labels $name (tpl (include "voice-agent.text" $value) $) -}}
 {{- end -}}
-{{- else if hasPrefix "prometheus.googleapis.com|" $external.metricName -}}
+{{- else if hasPrefix "prometheus.googleapis.com|" (default "" $external.metricName) -}}
 {{- $_ := set $labels "resource.labels.namespace" (include "voice-agent.namespace" .) -}}
 {{- if eq .Values.telemetry.metrics.monitor "podMonitoring" -}}
 {{- $_ := set $labels "resource.labels.job" (include "voice-agent.workerName" .) -}}
@@ -59,7 +64,7 @@ sum(voice_agent_call_slots_taken{{ printf "{%s}" (include "voice-agent.podMatche
 {{- end -}}
 {{- $ownMetric := false -}}
 {{- if eq $scaling.mode "external" -}}
-{{- $ownMetric = contains "voice_agent_call_slots_taken" $scaling.external.metricName -}}
+{{- $ownMetric = contains "voice_agent_call_slots_taken" (default "" $scaling.external.metricName) -}}
 {{- if not $scaling.external.metricName -}}
 {{- $problems = append $problems "autoscaling.mode is external, but autoscaling.external.metricName is not set. Name the metric whose sum is the number of calls, or leave it out for Managed Prometheus' name of the workers' own." -}}
 {{- end -}}
@@ -71,7 +76,7 @@ sum(voice_agent_call_slots_taken{{ printf "{%s}" (include "voice-agent.podMatche
 {{- $problems = append $problems (printf "autoscaling.keda.serverAddress is %q, which is not a URL. Begin it with http:// or https://." $scaling.keda.serverAddress) -}}
 {{- end -}}
 {{- range list "serverAddress" "query" "threshold" "ignoreNullValues" -}}
-{{- if hasKey $scaling.keda.metadata . -}}
+{{- if hasKey (default dict $scaling.keda.metadata) . -}}
 {{- $problems = append $problems (printf "autoscaling.keda.metadata.%s is set, but the chart sets it itself. Leave it out; address, query and target have values of their own: autoscaling.keda.serverAddress, autoscaling.keda.query, autoscaling.calls.targetPerPod." .) -}}
 {{- end -}}
 {{- end -}}
