@@ -93,10 +93,9 @@ def plan(plan: CallPlan) -> CallPlan:
 
 @pytest.mark.parametrize("group", ENDINGS)
 async def test_no_turn_is_lost_or_answered_twice(
-    group: str, variables: dict[str, str], plan: CallPlan, gemini: Simulator, tmp_path: Path
+    group: str, variables: dict[str, str], plan: CallPlan, gemini: Simulator
 ) -> None:
     endings = ENDINGS[group]
-    variables["PROMETHEUS_MULTIPROC_DIR"] = str(tmp_path)
     variables |= {"GEMINI_STALL_SECONDS": "2", "IDLE_PROCESSES": str(len(endings))}
     if group == "tool":
         variables |= {"AGENT_CLASS": "slow_tool:SlowTool", "PYTHONPATH": str(AGENTS)}

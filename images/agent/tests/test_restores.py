@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from voice_agent.call.control import Control, Deadline, Restored, Result
 from voice_agent.call.errand import Kind
 from voice_agent.call.recovery import Fresh
+from voice_agent.telemetry import metrics
 from voice_agent.worker.control import Jobs
 
 
@@ -71,3 +72,22 @@ async def test_a_job_whose_call_was_taken_up_can_still_hand_it_over() -> None:
         await grown("voice_agent_handovers_total", before, result="taken")
         await control.aclose()
     assert jobs.moved == {"AJ_1"}
+
+
+async def test_what_happens_to_a_call_is_counted_in_the_worker_also_before_it_is_connected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics, "_tell", None)
+    jobs = Jobs()
+    control = Control("AJ_1", never, leave)
+    before = counted("voice_agent_gemini_reconnects_total", reason="goaway")
+    lost = counted("voice_agent_gemini_lost_total")
+    metrics.count("gemini_reconnects", "goaway")
+    async with jobs.listening():
+        await control.start(jobs.path)
+        metrics.tell_counts(control.count)
+        # Here both are one process, and count alike.
+        await grown("voice_agent_gemini_reconnects_total", before + 1, reason="goaway")
+        metrics.count("gemini_lost")
+        await grown("voice_agent_gemini_lost_total", lost + 1)
+        await control.aclose()

@@ -92,6 +92,13 @@ class Restored(_Line):
     """Why the conversation began anew; None if it goes on."""
 
 
+class Counted(_Line):
+    """What the job tells of a counter in `metrics.OF_CALLS`."""
+
+    counted: str
+    labels: tuple[str, ...] = ()
+
+
 class Control:
     """One job's connection to its worker.
 
@@ -126,6 +133,11 @@ class Control:
         """Have it counted by the worker, if that is connected."""
         if self._writer is not None:
             self._writer.write(restored.line())
+
+    def count(self, name: str, labels: tuple[str, ...]) -> None:
+        """Have something counted by the worker, if that is connected."""
+        if self._writer is not None:
+            self._writer.write(Counted(counted=name, labels=labels).line())
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -21,6 +21,7 @@ from voice_agent.call.process import Prepared, prepared
 from voice_agent.call.rejoining import Rejoining
 from voice_agent.call.snapshot import CallIdentity
 from voice_agent.settings import SettingsError
+from voice_agent.telemetry import metrics
 from voice_agent.tether.wire import Ending
 
 logger = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ async def answer_for(call: Call, fence: Fence, restored: Restored | None = None)
     keeping = Keeping(call, ready.settings)
     control = Control(call.context.job.id, lambda deadline: _hand_over(call, deadline), keeping.abandon)
     await control.start(ready.control)
+    metrics.tell_counts(control.count)
     if restored is not None:
         control.tell(restored)
     call.context.add_shutdown_callback(control.aclose)

@@ -272,7 +272,7 @@ class ResumableSession(plugin.RealtimeSession):
                         await self._session_should_close.wait()
 
     def _end_call(self, ending: Ending) -> None:
-        metrics.GEMINI_LOST.inc()
+        metrics.count("gemini_lost")
         error = ending.error or TimeoutError("it said nothing while it owed an answer")
         logger.error(
             "Gemini is lost after %d attempts; GEMINI_RECONNECT_SECONDS says for how long to try: %s",
@@ -350,7 +350,7 @@ class ResumableSession(plugin.RealtimeSession):
         self._wake()
         given_up = self._turn.failures >= _MOST_FAILURES and self._turn.unanswered
         if given_up:
-            metrics.GEMINI_TURNS_LOST.inc()
+            metrics.count("gemini_turns_lost")
             logger.error("a turn is lost: %d connections to Gemini ended or stalled over it", self._turn.failures)
             self._turn.give_up()
         resumption = self._resume_generation()
@@ -386,7 +386,7 @@ class ResumableSession(plugin.RealtimeSession):
             return
         ending, since = lost
         gap = Gap(ending.reason, time.monotonic() - since, given_up)
-        metrics.GEMINI_RECONNECTS.labels(ending.reason).inc()
+        metrics.count("gemini_reconnects", ending.reason)
         logger.info("Gemini is back after %.2f s (%s)", gap.seconds, gap.reason)
         if self._on_gap:
             self._on_gap(gap)
@@ -426,7 +426,7 @@ class ResumableSession(plugin.RealtimeSession):
             await self._change(0.1 if self._leave_at is not None else 1.0)
 
     def _count(self, how: Replay) -> None:
-        metrics.GEMINI_TURNS_REPLAYED.labels(how).inc()
+        metrics.count("gemini_turns_replayed", how)
         logger.info("a turn is given to another connection: %s", how)
 
     def _wake(self) -> None:

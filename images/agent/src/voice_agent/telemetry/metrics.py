@@ -1,17 +1,21 @@
 """Prometheus metrics that livekit-agents does not have: what the pod can take, takes and refuses.
 
-livekit-agents' own (`lk_agents_*`) are in the same registry. Values are set, not computed at the scrape, so
-that they also work with `PROMETHEUS_MULTIPROC_DIR`.
+livekit-agents' own (`lk_agents_*`) are in the same registry, which the worker's main process shows. Each call is a
+process of its own: what it counts, it tells its worker, for prometheus_client's multi-process mode loses what a process
+counted before livekit-agents starts (1.8.9 empties the folder then).
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+
 from prometheus_client import Counter, Gauge
 
-REGISTERED = Gauge("voice_agent_registered", "1 once LiveKit has registered the worker", multiprocess_mode="max")
-DRAINING = Gauge("voice_agent_draining", "1 from SIGTERM on", multiprocess_mode="max")
-SLOTS = Gauge("voice_agent_call_slots", "Calls the pod takes at a time", multiprocess_mode="max")
-SLOTS_TAKEN = Gauge("voice_agent_call_slots_taken", "Slots with a call, or promised to one", multiprocess_mode="max")
+REGISTERED = Gauge("voice_agent_registered", "1 once LiveKit has registered the worker")
+DRAINING = Gauge("voice_agent_draining", "1 from SIGTERM on")
+SLOTS = Gauge("voice_agent_call_slots", "Calls the pod takes at a time")
+SLOTS_TAKEN = Gauge("voice_agent_call_slots_taken", "Slots with a call, or promised to one")
 CALLS = Counter(
     "voice_agent_calls",
     "Calls that ended here; outcome: finished (by itself), moved (to another pod), cut (at the drain deadline), "
@@ -20,7 +24,7 @@ CALLS = Counter(
 )
 CALLS_REFUSED = Counter(
     "voice_agent_calls_refused",
-    "Calls left to another pod; reason: full or draining",
+    "Calls left to another pod; reason: full, draining, or outdated (a newer one shall have what is handed over)",
     ["reason"],
 )
 HANDOVERS = Counter(
@@ -66,5 +70,41 @@ FOUND = Counter(
     "Callers without an agent that no tether told of; why: unanswered (no pod took the call), agent_gone",
     ["why"],
 )
-KEEPER_CALLS = Gauge("voice_agent_keeper_calls", "Calls that the keeper knows", multiprocess_mode="max")
-KEEPER_LEADING = Gauge("voice_agent_keeper_leading", "1 while the keeper acts", multiprocess_mode="max")
+KEEPER_CALLS = Gauge("voice_agent_keeper_calls", "Calls that the keeper knows")
+KEEPER_LEADING = Gauge("voice_agent_keeper_leading", "1 while the keeper acts")
+
+OF_CALLS = {
+    "gemini_reconnects": GEMINI_RECONNECTS,
+    "gemini_turns_replayed": GEMINI_TURNS_REPLAYED,
+    "gemini_turns_lost": GEMINI_TURNS_LOST,
+    "gemini_lost": GEMINI_LOST,
+}
+"""What is counted where a call is."""
+
+_untold: deque[tuple[str, tuple[str, ...]]] = deque(maxlen=100)
+_tell: Callable[[str, tuple[str, ...]], None] | None = None
+
+
+def add(name: str, *labels: str) -> None:
+    """Add one to the counter of `OF_CALLS` by this name and with these values of its labels, in their order."""
+    counter = OF_CALLS[name]
+    (counter.labels(*labels) if labels else counter).inc()
+
+
+def count(name: str, *labels: str) -> None:
+    """Count something that happened to this process's call: `add` it, here and in the worker."""
+    add(name, *labels)
+    _untold.append((name, labels))
+    _flush()
+
+
+def tell_counts(tell: Callable[[str, tuple[str, ...]], None]) -> None:
+    """From now on have `tell` called with what is counted here, and with what was counted before."""
+    global _tell
+    _tell = tell
+    _flush()
+
+
+def _flush() -> None:
+    while _tell is not None and _untold:
+        _tell(*_untold.popleft())

@@ -12,14 +12,14 @@ from pathlib import Path
 from prometheus_client import Counter
 from pydantic import TypeAdapter, ValidationError
 
-from voice_agent.call.control import HandOver, Hello, LetGo, Restored, Result, Tried
+from voice_agent.call.control import Counted, HandOver, Hello, LetGo, Restored, Result, Tried
 from voice_agent.call.errand import Kind
 from voice_agent.call.recovery import Fresh
 from voice_agent.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
-_TOLD: TypeAdapter[Tried | Restored] = TypeAdapter(Tried | Restored)
+_TOLD: TypeAdapter[Tried | Restored | Counted] = TypeAdapter(Tried | Restored | Counted)
 
 
 def _restores(told: Restored) -> Counter:
@@ -80,7 +80,10 @@ class Jobs:
             self._jobs.pop(job, None)
             writer.close()
 
-    def _take(self, job: str, told: Tried | Restored) -> None:
+    def _take(self, job: str, told: Tried | Restored | Counted) -> None:
+        if isinstance(told, Counted):
+            metrics.add(told.counted, *told.labels)
+            return
         if isinstance(told, Restored):
             _restores(told).inc()
             return

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from voice_agent.settings import Problem, SettingsError
 
@@ -46,11 +43,7 @@ async def metrics(port: int, host: str | None = None) -> AsyncIterator[int]:
     Raises:
         SettingsError: the port is taken.
     """
-    registry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry(support_collectors_without_names=True)
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    async with _serving("METRICS_PORT", host, port, {"/metrics": make_aiohttp_handler(registry)}) as served:
+    async with _serving("METRICS_PORT", host, port, {"/metrics": make_aiohttp_handler()}) as served:
         yield served
 
 
