@@ -163,6 +163,43 @@ BAD_VALUES = {
         ["--set", f"{VALKEY},state.redis.existingSecret.name=s,state.redis.ca.secretName=ca"],
         'state.redis.ca.secretName is "ca", but the Valkey of state.valkey.enabled has no certificate',
     ),
+    "a Valkey that outgrows its pod": (
+        ["--set", f"{VALKEY},state.redis.existingSecret.name=s,state.valkey.maxMemory=512mb"],
+        "Set state.valkey.resources.limits.memory to at least 1024Mi, or state.valkey.maxMemory to at most 196608kb",
+    ),
+    "a limit below its request": (
+        ["--set", "keeper.resources.limits.memory=0.1Gi"],
+        "keeper.resources.requests.memory is 192Mi and keeper.resources.limits.memory is 0.1Gi",
+    ),
+    "names that begin with a digit": (["--set", "fullnameOverride=1a"], "Set fullnameOverride to such a name"),
+    "a name that is too long": (["--set", f"fullnameOverride={'a' * 53}"], "Shorten it to 52"),
+    "a label that selects": (
+        ["--set", "podLabels.app\\.kubernetes\\.io/instance=x"],
+        'podLabels sets app.kubernetes.io/instance to "x"',
+    ),
+    "a label that is too long": (["--set", f"podLabels.a={'a' * 64}"], "/podLabels/a"),
+    "a label that is no text": (["--set", "podLabels.a=1"], "got number, want string"),
+    "two Google accounts": (
+        [
+            "--set",
+            "serviceAccount.workloadIdentity.gcpServiceAccount=a@b.example",
+            "--set",
+            "serviceAccount.annotations.iam\\.gke\\.io/gcp-service-account=c@b.example",
+        ],
+        "pods act as one",
+    ),
+    "an account and a file": (
+        [
+            "--set",
+            "serviceAccount.workloadIdentity.gcpServiceAccount=a@b.example",
+            "--set",
+            "extraEnv[0].name=GOOGLE_APPLICATION_CREDENTIALS,extraEnv[0].value=/key.json",
+        ],
+        "Google's libraries would use the file only",
+    ),
+    "a key twice": (["--set", "extraEnv[0].name=GOOGLE_API_KEY,extraEnv[0].value=k"], "extraEnv sets GOOGLE_API_KEY"),
+    "a roll-out that cannot move": (["--set", "rollout.maxSurge=0"], "maxSurge"),
+    "a value that is taken out": (["--set-json", '{"agent":null}'], "missing property 'agent'"),
     "a hook that leaves the drain no time": (
         ["--set", "drain.timeoutSeconds=300,lifecycle.preStop.sleep.seconds=400"],
         "lifecycle.preStop sleeps 400 s of drain.gracePeriodSeconds, which is 600",

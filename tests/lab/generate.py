@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lab.paths import CHART, ROOT, VALUES, tool
 from voice_agent.settings import markdown_tables
@@ -66,7 +68,27 @@ def _schema() -> str:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "schema.json"
         _output(tool("helm-values-schema-json"), "--output", output)
-        return output.read_text()
+        schema = json.loads(output.read_text())
+    _require_what_has_no_null(schema)
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _require_what_has_no_null(schema: dict[str, Any]) -> None:
+    """Have ``helm`` say which value is missing where a template would fail on it.
+
+    Helm takes a value that a values file sets to null out of the values before it asks the schema
+    (https://helm.sh/docs/chart_template_guide/values_files/#deleting-a-default-key).
+    """
+    properties = schema.get("properties", {})
+    for each in properties.values():
+        _require_what_has_no_null(each)
+    if required := sorted(name for name, each in properties.items() if not _admits_null(each)):
+        schema["required"] = required
+
+
+def _admits_null(schema: dict[str, Any]) -> bool:
+    own = [schema, *schema.get("allOf", [])]
+    return all("null" in each.get("type", ["null"]) for each in own)
 
 
 def _chart_readme() -> str:

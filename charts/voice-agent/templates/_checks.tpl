@@ -37,7 +37,7 @@ reported at once; each names the key, its value and the fix.
 {{- /* What a command does about its end is its own. */ -}}
 {{- if not $v.command -}}
 {{- if kindIs "invalid" $v.drain.timeoutSeconds -}}
-{{- if lt $timeout 0 -}}
+{{- if lt $grace $shutdown -}}
 {{- $problems = append $problems (printf "drain.gracePeriodSeconds is %d, but ending a worker takes up to %d s after the last moment for its calls. Set it to at least %d plus the seconds that calls may go on." $grace $shutdown $shutdown) -}}
 {{- end -}}
 {{- else if gt (add $timeout $shutdown) $grace -}}
@@ -48,12 +48,12 @@ reported at once; each names the key, its value and the fix.
 {{- $longer := ternary "drain.gracePeriodSeconds" "drain.timeoutSeconds" (kindIs "invalid" $v.drain.timeoutSeconds) -}}
 {{- $more := ternary $shutdown (int64 0) (kindIs "invalid" $v.drain.timeoutSeconds) -}}
 {{- $mostToFinish := max 0 (min (div $timeout 2) (sub $timeout $handOver)) -}}
-{{- if and (ge $timeout 0) (gt $finish $mostToFinish) -}}
+{{- if and (ge $grace $shutdown) (gt $finish $mostToFinish) -}}
 {{- $problems = append $problems (printf "drain.finishWithinSeconds is %d, but calls are cut after %d s, and half of that, %d s at least, is for handing them over. Set it to at most %d, or %s to at least %d." $finish $timeout $handOver $mostToFinish $longer (add $more (max (mul 2 $finish) (add $finish $handOver)))) -}}
 {{- end -}}
 
 {{- $preStop := include "voice-agent.preStopSeconds" . | int64 -}}
-{{- if and $preStop (ge $timeout 0) (gt (add $preStop $timeout $shutdown) $grace) -}}
+{{- if and $preStop (ge $grace $shutdown) (gt (add $preStop $timeout $shutdown) $grace) -}}
 {{- $problems = append $problems (printf "lifecycle.preStop sleeps %d s of drain.gracePeriodSeconds, which is %d, before the drain begins: it would have to end after %d s, and calls would be killed. Leave lifecycle.preStop out (the worker needs none, and until it ends the pod takes new calls), or set drain.timeoutSeconds to %d and drain.gracePeriodSeconds to at least %d." $preStop $grace (max 0 (sub $grace (add $preStop $shutdown))) $timeout (add $preStop $timeout $shutdown)) -}}
 {{- end -}}
 {{- end -}}
@@ -143,6 +143,9 @@ reported at once; each names the key, its value and the fix.
 {{- end -}}
 {{- if and (not $v.serviceAccount.create) $v.serviceAccount.workloadIdentity.gcpServiceAccount -}}
 {{- $problems = append $problems (printf "serviceAccount.workloadIdentity.gcpServiceAccount is %q, but serviceAccount.create is false, so there is nothing to annotate. Annotate your own ServiceAccount, or set serviceAccount.create=true." $v.serviceAccount.workloadIdentity.gcpServiceAccount) -}}
+{{- end -}}
+{{- range list "voice-agent.nameProblems" "voice-agent.podProblems" -}}
+{{- $problems = concat $problems (include . $ | fromJsonArray) -}}
 {{- end -}}
 {{- toJson $problems -}}
 {{- end -}}

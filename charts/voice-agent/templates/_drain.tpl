@@ -10,9 +10,10 @@ the two), and half of it at least.
 */}}
 {{- define "voice-agent.handOverSeconds" -}}12{{- end -}}
 
+{{/* Never negative: a grace that is too short is a problem that the checks report, unless there is a `command`. */}}
 {{- define "voice-agent.drainTimeoutSeconds" -}}
 {{- if kindIs "invalid" .Values.drain.timeoutSeconds -}}
-{{- sub (.Values.drain.gracePeriodSeconds | int64) (include "voice-agent.shutdownSeconds" . | int64) -}}
+{{- sub (.Values.drain.gracePeriodSeconds | int64) (include "voice-agent.shutdownSeconds" . | int64) | max 0 -}}
 {{- else -}}
 {{- .Values.drain.timeoutSeconds | int64 -}}
 {{- end -}}

@@ -9,8 +9,8 @@ http://{{ include "voice-agent.keeperName" . }}.{{ include "voice-agent.namespac
 {{- end -}}
 
 {{- define "voice-agent.keeperSelector" -}}
-app.kubernetes.io/name: {{ include "voice-agent.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "voice-agent.name" . | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" | toYaml }}
 app.kubernetes.io/component: keeper
 {{- end -}}
 

@@ -34,8 +34,8 @@
 
 {{/* What selects the worker's pods: never changes between versions. */}}
 {{- define "voice-agent.workerSelector" -}}
-app.kubernetes.io/name: {{ include "voice-agent.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "voice-agent.name" . | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" | toYaml }}
 app.kubernetes.io/component: worker
 {{- end -}}
 
@@ -58,10 +58,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* Labels of the worker's pods: without the chart's version, which would restart them at every chart release. */}}
 {{- define "voice-agent.workerPodLabels" -}}
 {{ include "voice-agent.workerSelector" . }}
-{{- with .Values.commonLabels }}
+{{- with merge (dict) .Values.podLabels .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
-{{- with .Values.podLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- end -}}
+
+{{/* A number or a percentage; large numbers would be printed as floats. */}}
+{{- define "voice-agent.numberOrPercentage" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ . | int64 }}{{ end -}}
 {{- end -}}

@@ -160,10 +160,10 @@ volumeMounts:
 {{/* Where the pod may run. */}}
 {{- define "voice-agent.scheduling" -}}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | toYaml }}
 {{- end }}
 {{- with .Values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | toYaml }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:

@@ -13,8 +13,8 @@ redis://{{ include "voice-agent.valkeyName" . }}.{{ include "voice-agent.namespa
 {{- end -}}
 
 {{- define "voice-agent.valkeySelector" -}}
-app.kubernetes.io/name: {{ include "voice-agent.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "voice-agent.name" . | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" | toYaml }}
 app.kubernetes.io/component: valkey
 {{- end -}}
 

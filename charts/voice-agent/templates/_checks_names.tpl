@@ -1,0 +1,24 @@
+{{/* Problems with the names and labels that values make, as a JSON list. */}}
+{{- define "voice-agent.nameProblems" -}}
+{{- $problems := list -}}
+{{- $v := .Values -}}
+{{- $full := include "voice-agent.fullname" . -}}
+{{- if gt (len (default "" $v.fullnameOverride)) 52 -}}
+{{- $problems = append $problems (printf "fullnameOverride is %q, which has %d characters, and names that end in -worker and the like may have 63. Shorten it to 52." $v.fullnameOverride (len $v.fullnameOverride)) -}}
+{{- end -}}
+{{- /* https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#rfc-1035-label-names, for Services */ -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) -}}
+{{- $problems = append $problems (printf "The objects' names would begin with %q, by the release's name, %q, nameOverride and fullnameOverride; names of Services begin with a letter and have letters, digits and - only. Set fullnameOverride to such a name, for example voice-agent." $full .Release.Name) -}}
+{{- end -}}
+{{- $selecting := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
+{{- $ours := concat $selecting (list "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") -}}
+{{- $labels := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "keeper.podLabels" $v.keeper.podLabels "state.valkey.podLabels" $v.state.valkey.podLabels -}}
+{{- range $key, $set := $labels -}}
+{{- range $label, $value := default dict $set -}}
+{{- if has $label (ternary $ours $selecting (eq $key "commonLabels")) -}}
+{{- $problems = append $problems (printf "%s sets %s to %q, a label that the chart sets itself. Leave it out; nameOverride changes app.kubernetes.io/name." $key $label $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $problems -}}
+{{- end -}}
