@@ -1,4 +1,4 @@
-{{/* Problems with the names and labels that values make, as a JSON list. */}}
+{{/* Problems with the objects that values make, their names and labels, as a JSON list. */}}
 {{- define "voice-agent.nameProblems" -}}
 {{- $problems := list -}}
 {{- $v := .Values -}}
@@ -18,6 +18,13 @@
 {{- if has $label (ternary $ours $selecting (eq $key "commonLabels")) -}}
 {{- $problems = append $problems (printf "%s sets %s to %q, a label that the chart sets itself. Leave it out; nameOverride changes app.kubernetes.io/name." $key $label $value) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $index, $object := $v.extraObjects -}}
+{{- $text := kindIs "string" $object | ternary $object (toJson $object) -}}
+{{- $made := tpl $text $ | trim -}}
+{{- if and $made (not (and (contains "apiVersion" $made) (contains "kind" $made))) -}}
+{{- $problems = append $problems (printf "extraObjects[%d] is %s, which has no apiVersion and kind. Make it an object, as a map or as text." $index (trunc 100 $made | quote)) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $problems -}}

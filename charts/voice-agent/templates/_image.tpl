@@ -18,9 +18,11 @@
 {{- end -}}
 
 {{- define "voice-agent.imagePullSecrets" -}}
-{{- $global := dig "imagePullSecrets" (list) (default dict .Values.global) -}}
-{{- with concat $global .Values.image.pullSecrets }}
+{{- $global := dig "imagePullSecrets" list (default dict .Values.global) | default list -}}
+{{- with concat $global (default list .Values.image.pullSecrets) }}
 imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
+  {{- range . }}
+  - name: {{ kindIs "string" . | ternary . (get (kindIs "map" . | ternary . dict) "name") | toYaml }}
+  {{- end }}
 {{- end }}
 {{- end -}}

@@ -1,0 +1,297 @@
+"""Values that nobody should give: each makes valid objects, or is refused in a sentence.
+
+Every leaf and every map of values.yaml is given every hostile value. One render says which of them the schema refuses,
+since Helm reports all of these at once; only what it lets through is rendered by itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chart.helm import RenderError, objects, render
+from lab.paths import CHART, ROOT, tool
+
+EVERYTHING = CHART / "tests" / "values" / "everything.yaml"
+HUGE = 99999999999999999999
+HOSTILE: dict[str, Any] = {
+    "null": None,
+    "empty text": "",
+    "empty list": [],
+    "empty map": {},
+    "list of text": ["x"],
+    "map of a number": {"a": 1},
+    "map with a bad key": {"no key!": "x"},
+    "map of long text": {"a": "x" * 64},
+    "long text": "x" * 10_000,
+    "unicode": "ключ ☎ \u202e\n",
+    "text that looks like a number": "1e3",
+    "text that looks like a word of YAML": "null",
+    "negative": -1,
+    "huge": HUGE,
+    "fraction": 0.5,
+    "true": True,
+}
+# What Go's templates, Helm's engine and its YAML reader say, where a sentence should be.
+TRACES = (
+    "error calling",
+    "nil pointer",
+    "at <",
+    "wrong type for value",
+    "can't evaluate field",
+    "interface conversion",
+    "YAML parse error",
+    "error converting YAML",
+    "%!",
+    "<nil>",
+)
+REFUSED_BY_SCHEMA = "values don't meet the specifications of the schema"
+REFUSED_BY_CHECKS = re.compile(r"\d+ problems? in the values:\n\n  \* ")
+LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+Path_ = tuple[str, ...]
+
+
+def _paths(values: dict[str, Any], before: Path_ = ()) -> Iterator[Path_]:
+    """The path of every leaf and of every map."""
+    for key, value in values.items():
+        yield (*before, key)
+        if isinstance(value, dict):
+            yield from _paths(value, (*before, key))
+
+
+def _leaves(paths: list[Path_]) -> list[Path_]:
+    return [path for path in paths if not any(len(other) > len(path) and other[: len(path)] == path for other in paths)]
+
+
+PATHS = list(_paths(yaml.safe_load((CHART / "values.yaml").read_text())))
+LEAVES = _leaves(PATHS)
+MAPS = [path for path in PATHS if path not in LEAVES]
+
+
+def _with(path: Path_, value: Any) -> dict[str, Any]:
+    values: Any = value
+    for key in reversed(path):
+        values = {key: values}
+    return dict(values)
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _all_with(paths: list[Path_], value: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for path in paths:
+        values = _merged(values, _with(path, value))
+    return values
+
+
+def _render(values: dict[str, Any], folder: Path) -> str:
+    written = folder / "values.yaml"
+    # JSON is YAML, and says every number as it is.
+    written.write_text(json.dumps(values))
+    return render("--values", str(written), values=EVERYTHING)
+
+
+def _traces(message: str, case: str) -> list[str]:
+    """What is wrong with how values were refused."""
+    if REFUSED_BY_SCHEMA in message:
+        return []
+    found = [f"{case}: says {trace!r}" for trace in TRACES if trace in message]
+    if not REFUSED_BY_CHECKS.search(message):
+        found.append(f"{case}: is refused by no check: {message}")
+    return found
+
+
+def _let_through(paths: list[Path_], value: Any, folder: Path) -> list[Path_]:
+    """Those of the paths whose value the schema does not refuse.
+
+    Helm's messages have the place of what is refused, and for a value that is missing its map and its name.
+    """
+    try:
+        _render(_all_with(paths, value), folder)
+    except RenderError as refused:
+        message = str(refused)
+    else:
+        return paths
+    if REFUSED_BY_SCHEMA not in message:
+        return paths
+    places = {tuple(place.strip("/").split("/")) for place in re.findall(r"at '([^']*)'", message)}
+    for place, names in re.findall(r"at '([^']*)': missing propert(?:y|ies) (.*)", message):
+        above = tuple(part for part in place.split("/") if part)
+        places |= {(*above, name) for name in re.findall(r"'([^']+)'", names)}
+    return [path for path in paths if path not in places]
+
+
+def _scalars(node: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Every scalar of an object, with its place."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _scalars(value, f"{at}/{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _scalars(value, f"{at}/{index}")
+    else:
+        yield at, node
+
+
+def _invalid(manifests: str) -> Iterator[str]:
+    """What Kubernetes asks and schemas do not say: names, labels, and integers where numbers are."""
+    for each in objects(manifests):
+        for at, value in _scalars(each):
+            place = f"{each['kind']}{at} is {value!r}"
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if number and "/resources/" not in at and not (isinstance(value, int) and 0 <= value < 2**31):
+                yield place
+            if at == "/metadata/name" and not NAME.fullmatch(str(value)):
+                yield place
+            if re.search(r"/(labels|matchLabels|nodeSelector)/", at) and not LABEL.fullmatch(str(value)):
+                yield place
+            if re.search(r"(/name|/namespace|[nN]ame|/key|/labels/.*)$", at) and not (
+                isinstance(value, str) and 0 < len(value) <= 253 and value.isascii()
+            ):
+                yield place
+
+
+@functools.cache
+def _schemas() -> str:
+    done = subprocess.run([sys.executable, "tools/schemas.py", "1.37.0"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def _refused_by_schemas(rendered: dict[str, str], folder: Path) -> str:
+    """What the schemas of Kubernetes say of what was rendered; one run for all."""
+    folder.mkdir()
+    for index, manifests in enumerate(rendered.values()):
+        (folder / f"{index}.yaml").write_text(manifests)
+    command = [tool("kubeconform"), "-strict", "-ignore-missing-schemas", f"-schema-location={_schemas()}"]
+    done = subprocess.run([*command, "-kubernetes-version=1.37.0", folder], capture_output=True, text=True)
+    cases = list(rendered)
+    return re.sub(r"\S+/(\d+)\.yaml", lambda file: cases[int(file[1])], done.stdout) + done.stderr
+
+
+def _try(paths: list[Path_], value: Any, folder: Path) -> tuple[dict[str, str], list[str]]:
+    """What the values at the paths make, by case, and what is wrong with how they are refused.
+
+    All are rendered together; those that the message names, or else each half, again by themselves.
+    """
+    case = ", ".join(".".join(path) for path in paths)
+    try:
+        return {case: _render(_all_with(paths, value), folder)}, []
+    except RenderError as refused:
+        message = str(refused)
+    if len(paths) == 1:
+        return {}, _traces(message, case)
+    named = [path for path in paths if ".".join(path) in message]
+    rest = [path for path in paths if path not in named]
+    half = len(rest) // 2
+    parts = [*([path] for path in named), rest] if named else [rest[:half], rest[half:]]
+    rendered: dict[str, str] = {}
+    wrong: list[str] = []
+    for part in filter(None, parts):
+        more, worse = _try(part, value, folder)
+        rendered |= more
+        wrong += worse
+    return rendered, wrong
+
+
+def _generations(paths: list[Path_]) -> list[list[Path_]]:
+    """The paths by their length: none of one generation lies in another of it."""
+    return [[path for path in paths if len(path) == length] for length in sorted({len(path) for path in paths})]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_value_makes_an_invalid_object_or_a_trace(hostile: str, tmp_path: Path) -> None:
+    value = HOSTILE[hostile]
+    rendered: dict[str, str] = {}
+    wrong: list[str] = []
+    for paths in (LEAVES, *_generations(MAPS)):
+        if accepted := _let_through(paths, value, tmp_path):
+            more, worse = _try(accepted, value, tmp_path)
+            rendered |= more
+            wrong += worse
+    for case, manifests in rendered.items():
+        wrong += [f"{case}: {place}" for place in _invalid(manifests)]
+    assert not wrong, "\n".join(wrong)
+    said = _refused_by_schemas(rendered, tmp_path / "rendered")
+    assert not said, said
+
+
+RELEASES = ["a" * 53, f"{'a' * 51}-b", f"voice-agent-{'b' * 41}", "123", "1e3", "true", "null", "with.dot", "x-9"]
+
+
+@pytest.mark.parametrize("more", ["", "fullnameOverride=null", "nameOverride=y"])
+def test_names_of_releases(more: str, tmp_path: Path) -> None:
+    rendered: dict[str, str] = {}
+    for name in RELEASES:
+        try:
+            rendered[name] = render("--set-string", more, values=EVERYTHING, release=name)
+        except RenderError as refused:
+            assert not _traces(str(refused), name)
+    for name, manifests in rendered.items():
+        assert not list(_invalid(manifests)), name
+    assert not _refused_by_schemas(rendered, tmp_path / "rendered")
+    good = {name for name in RELEASES if re.fullmatch(r"[a-z][-a-z0-9]*", name)}
+    assert rendered.keys() == (set(RELEASES) if more.startswith("fullname") else good)
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A chart that depends on ours, by its path."""
+    folder = tmp_path_factory.mktemp("parent")
+    chart = {"apiVersion": "v2", "name": "parent", "version": "1.0.0"}
+    dependency = {"name": "voice-agent", "version": "*", "repository": f"file://{CHART}"}
+    dependency["condition"] = "voice-agent.enabled"
+    (folder / "Chart.yaml").write_text(json.dumps({**chart, "dependencies": [dependency]}))
+    subprocess.run([tool("helm"), "dependency", "build", folder], check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("shared", "kinds"),
+    [
+        ({}, {"Deployment"}),
+        (None, {"Deployment"}),
+        ({"imageRegistry": None, "imagePullSecrets": None}, {"Deployment"}),
+        ({"imageRegistry": "r.example", "imagePullSecrets": [{"name": "r"}], "other": {"a": [1]}}, {"Deployment"}),
+        ({"imageRegistry": ["r.example"]}, set()),
+        ({"imagePullSecrets": "r"}, set()),
+        (["r.example"], {"Deployment"}),
+    ],
+    ids=repr,
+)
+def test_what_a_parent_chart_shares(parent: Path, tmp_path: Path, shared: Any, kinds: set[str]) -> None:
+    values = {"global": shared, "voice-agent": yaml.safe_load(EVERYTHING.read_text())}
+    written = tmp_path / "values.json"
+    written.write_text(json.dumps(values))
+    try:
+        manifests = render(values=written, chart=parent)
+    except RenderError as refused:
+        assert not kinds, str(refused)
+        assert not _traces(str(refused), "global")
+        return
+    assert not list(_invalid(manifests))
+    assert kinds <= {each["kind"] for each in objects(manifests)}
+    assert kinds, "what is shared is of a wrong type, and nothing said so"
+    assert not _refused_by_schemas({"parent": manifests}, tmp_path / "rendered")
+
+
+def test_a_parent_chart_switches_it_off(parent: Path, tmp_path: Path) -> None:
+    written = tmp_path / "values.json"
+    written.write_text(json.dumps({"voice-agent": {"enabled": False}}))
+    assert not objects(render(values=written, chart=parent))
