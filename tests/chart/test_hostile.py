@@ -156,7 +156,8 @@ def _invalid(manifests: str) -> Iterator[str]:
         for at, value in _scalars(each):
             place = f"{each['kind']}{at} is {value!r}"
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if number and "/resources/" not in at and not (isinstance(value, int) and 0 <= value < 2**31):
+            least = -10 if each["kind"] == "PriorityClass" else 0
+            if number and "/resources/" not in at and not (isinstance(value, int) and least <= value < 2**31):
                 yield place
             if at == "/metadata/name" and not NAME.fullmatch(str(value)):
                 yield place

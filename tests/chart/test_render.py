@@ -200,6 +200,23 @@ BAD_VALUES = {
     "a key twice": (["--set", "extraEnv[0].name=GOOGLE_API_KEY,extraEnv[0].value=k"], "extraEnv sets GOOGLE_API_KEY"),
     "a roll-out that cannot move": (["--set", "rollout.maxSurge=0"], "maxSurge"),
     "a value that is taken out": (["--set-json", '{"agent":null}'], "missing property 'agent'"),
+    "Spot with a long grace": (
+        ["--set", "gke.spot=true"],
+        "gke.spot is true and drain.gracePeriodSeconds is 600, but a pod on a Spot node is killed after 25 s. Set drain",
+    ),
+    "extended run time on Spot": (
+        ["--set", "gke.spot=true,gke.extendedRunTime=true,drain.gracePeriodSeconds=25,drain.finishWithinSeconds=3"],
+        "gke.extendedRunTime and gke.spot are true",
+    ),
+    "extended run time with a compute class": (
+        ["--set", "gke.computeClass=c,gke.extendedRunTime=true"],
+        'gke.computeClass is "c", but GKE gives extended run time without a compute class only',
+    ),
+    "extended run time with affinity of pods": (
+        ["--set-json", 'gke.extendedRunTime=true,affinity={"podAntiAffinity":{"x":[]}}'],
+        "which GKE refuses together",
+    ),
+    "room that no node is made for": (["--set", "headroom.priority=-11"], "priority"),
     "a hook that leaves the drain no time": (
         ["--set", "drain.timeoutSeconds=300,lifecycle.preStop.sleep.seconds=400"],
         "lifecycle.preStop sleeps 400 s of drain.gracePeriodSeconds, which is 600",

@@ -2,7 +2,7 @@
 {{- define "voice-agent.podProblems" -}}
 {{- $problems := list -}}
 {{- $v := .Values -}}
-{{- $sizes := dict "resources" $v.resources "keeper.resources" $v.keeper.resources "state.valkey.resources" $v.state.valkey.resources -}}
+{{- $sizes := dict "resources" $v.resources "keeper.resources" $v.keeper.resources "state.valkey.resources" $v.state.valkey.resources "headroom.resources" $v.headroom.resources -}}
 {{- range $key, $size := $sizes -}}
 {{- range $name, $limit := default dict $size.limits -}}
 {{- $request := get (default dict $size.requests) $name | default 0 -}}

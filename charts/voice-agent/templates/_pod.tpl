@@ -165,9 +165,9 @@ priorityClassName: {{ . | toYaml }}
 {{- with .Values.runtimeClassName }}
 runtimeClassName: {{ . | toYaml }}
 {{- end }}
-{{- with .Values.nodeSelector }}
+{{- with include "voice-agent.workerNodeSelector" . }}
 nodeSelector:
-  {{- toYaml . | nindent 2 }}
+  {{- . | nindent 2 }}
 {{- end }}
 {{- with .Values.tolerations }}
 tolerations:

@@ -1,0 +1,51 @@
+{{/* Where GKE places the workers, and for how long. */}}
+
+{{/* The operator's own selector wins. */}}
+{{- define "voice-agent.workerNodeSelector" -}}
+{{- $gke := dict -}}
+{{- with .Values.gke.computeClass }}{{ $_ := set $gke "cloud.google.com/compute-class" . }}{{ end -}}
+{{- if .Values.gke.spot }}{{ $_ := set $gke "cloud.google.com/gke-spot" "true" }}{{ end -}}
+{{- with .Values.gke.arch }}{{ $_ := set $gke "kubernetes.io/arch" . }}{{ end -}}
+{{- with merge (dict) .Values.nodeSelector $gke -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Keepers run on any machine that their image, the workers', runs on. */}}
+{{- define "voice-agent.keeperNodeSelector" -}}
+{{- $arch := dict -}}
+{{- with .Values.gke.arch }}{{ $_ := set $arch "kubernetes.io/arch" . }}{{ end -}}
+{{- with merge (dict) .Values.keeper.nodeSelector $arch -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "voice-agent.workerPodAnnotations" -}}
+{{- $gke := dict -}}
+{{- if .Values.gke.extendedRunTime }}{{ $_ := set $gke "cluster-autoscaler.kubernetes.io/safe-to-evict" "false" }}{{ end -}}
+{{- with merge (dict) .Values.podAnnotations $gke -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Problems with how GKE is used, as a JSON list. */}}
+{{- define "voice-agent.gkeProblems" -}}
+{{- $problems := list -}}
+{{- $gke := .Values.gke -}}
+{{- $grace := .Values.drain.gracePeriodSeconds | int64 -}}
+{{- if and $gke.spot (gt $grace 25) -}}
+{{- $problems = append $problems (printf "gke.spot is true and drain.gracePeriodSeconds is %d, but a pod on a Spot node is killed after 25 s. Set drain.gracePeriodSeconds to 25 and drain.finishWithinSeconds to at most 3, or gke.spot=false." $grace) -}}
+{{- end -}}
+{{- if $gke.extendedRunTime -}}
+{{- if $gke.spot -}}
+{{- $problems = append $problems "gke.extendedRunTime and gke.spot are true, but no pod on a Spot node is kept. Set one of them to false." -}}
+{{- end -}}
+{{- if $gke.computeClass -}}
+{{- $problems = append $problems (printf "gke.extendedRunTime is true and gke.computeClass is %q, but GKE gives extended run time without a compute class only. Empty gke.computeClass, or set gke.extendedRunTime=false." $gke.computeClass) -}}
+{{- end -}}
+{{- if or .Values.affinity.podAffinity .Values.affinity.podAntiAffinity -}}
+{{- $problems = append $problems "gke.extendedRunTime is true and affinity has podAffinity or podAntiAffinity, which GKE refuses together. Leave those out (topologySpreadConstraints spread pods too), or set gke.extendedRunTime=false." -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $problems -}}
+{{- end -}}
