@@ -105,7 +105,7 @@ def _render(values: dict[str, Any], folder: Path) -> str:
     written = folder / "values.yaml"
     # JSON is YAML, and says every number as it is.
     written.write_text(json.dumps(values))
-    return render("--values", str(written), values=EVERYTHING)
+    return render("--values", str(EVERYTHING), values=written)
 
 
 def _traces(message: str, case: str) -> list[str]:

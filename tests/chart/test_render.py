@@ -200,6 +200,33 @@ BAD_VALUES = {
     "a key twice": (["--set", "extraEnv[0].name=GOOGLE_API_KEY,extraEnv[0].value=k"], "extraEnv sets GOOGLE_API_KEY"),
     "a roll-out that cannot move": (["--set", "rollout.maxSurge=0"], "maxSurge"),
     "a value that is taken out": (["--set-json", '{"agent":null}'], "missing property 'agent'"),
+    "one account for workers and keepers": (
+        ["--set", "serviceAccount.name=a,keeper.serviceAccount.name=a"],
+        'serviceAccount and keeper.serviceAccount are both "a"',
+    ),
+    "a store of secrets that is nowhere": (
+        ["--set", "externalSecrets.enabled=true"],
+        "externalSecrets.storeRef.name is not set",
+    ),
+    "a secret twice": (
+        [
+            "--set",
+            "externalSecrets.enabled=true,externalSecrets.storeRef.name=s,gemini.apiKey.existingSecret.name=one",
+            "--set",
+            "externalSecrets.remote.gemini.apiKey=g,externalSecrets.remote.state.keys=k",
+            "--set",
+            "state.encryption.existingSecret.name=one",
+        ],
+        'state.encryption.existingSecret.name is "one", and externalSecrets would make that Secret twice',
+    ),
+    "half a secret": (
+        ["--set", "externalSecrets.enabled=true,externalSecrets.storeRef.name=s,externalSecrets.remote.livekit.apiKey=k"],
+        "externalSecrets.remote.livekit names k only, and the Secret needs apiKey and apiSecret",
+    ),
+    "a secret without a name": (
+        ["--set", "externalSecrets.enabled=true,externalSecrets.storeRef.name=s,externalSecrets.remote.state.keys=k"],
+        "externalSecrets.remote.state is set, but state.encryption.existingSecret.name is not",
+    ),
     "Spot with a long grace": (
         ["--set", "gke.spot=true"],
         "gke.spot is true and drain.gracePeriodSeconds is 600, but a pod on a Spot node is killed after 25 s. Set drain",

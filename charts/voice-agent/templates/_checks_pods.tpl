@@ -22,6 +22,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- if and $v.keeper.enabled (eq (include "voice-agent.serviceAccountName" .) (include "voice-agent.keeperServiceAccount" .)) -}}
+{{- $problems = append $problems (printf "serviceAccount and keeper.serviceAccount are both %q: workers would have the keepers' roles. Set keeper.serviceAccount.name to another." (include "voice-agent.keeperServiceAccount" .)) -}}
+{{- end -}}
+
 {{- $account := $v.serviceAccount.workloadIdentity.gcpServiceAccount -}}
 {{- $annotated := get $v.serviceAccount.annotations "iam.gke.io/gcp-service-account" -}}
 {{- if and $account $annotated (ne $account $annotated) -}}

@@ -4,6 +4,11 @@
 {{- printf "%s-keeper" (include "voice-agent.fullname" .) -}}
 {{- end -}}
 
+{{- define "voice-agent.keeperServiceAccount" -}}
+{{- $account := .Values.keeper.serviceAccount -}}
+{{- default (ternary (include "voice-agent.keeperName" .) "default" $account.create) $account.name -}}
+{{- end -}}
+
 {{- define "voice-agent.keeperUrl" -}}
 http://{{ include "voice-agent.keeperName" . }}.{{ include "voice-agent.namespace" . }}.svc:8090
 {{- end -}}

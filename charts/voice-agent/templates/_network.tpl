@@ -38,7 +38,7 @@
 
 {{/* Sentinels say where the server is: it is expected at Redis' own port. */}}
 {{- define "voice-agent.redisPorts" -}}
-{{- $sentinel := hasPrefix "sentinel" .Values.state.redis.url -}}
+{{- $sentinel := default "" .Values.state.redis.url | hasPrefix "sentinel" -}}
 {{- $ports := include "voice-agent.ports" (dict "url" .Values.state.redis.url "otherwise" ($sentinel | ternary 26379 6379)) | fromJsonArray -}}
 {{- $sentinel | ternary (append $ports 6379) $ports | toJson -}}
 {{- end -}}
