@@ -180,10 +180,10 @@ def _refused_by_schemas(rendered: dict[str, str], folder: Path) -> str:
     folder.mkdir()
     for index, manifests in enumerate(rendered.values()):
         (folder / f"{index}.yaml").write_text(manifests)
-    command = [tool("kubeconform"), "-strict", "-ignore-missing-schemas", f"-schema-location={_schemas()}"]
-    done = subprocess.run([*command, "-kubernetes-version=1.37.0", folder], capture_output=True, text=True)
+    command = [str(tool("kubeconform")), "-strict", "-ignore-missing-schemas", f"-schema-location={_schemas()}"]
+    done = subprocess.run([*command, "-kubernetes-version=1.37.0", str(folder)], capture_output=True, text=True)
     cases = list(rendered)
-    return re.sub(r"\S+/(\d+)\.yaml", lambda file: cases[int(file[1])], done.stdout) + done.stderr
+    return re.sub(r"\S+/(\d+)\.yaml", lambda file: cases[int(file[1])], str(done.stdout)) + done.stderr
 
 
 def _try(paths: list[Path_], value: Any, folder: Path) -> tuple[dict[str, str], list[str]]:

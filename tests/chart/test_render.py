@@ -220,7 +220,10 @@ BAD_VALUES = {
         'state.encryption.existingSecret.name is "one", and externalSecrets would make that Secret twice',
     ),
     "half a secret": (
-        ["--set", "externalSecrets.enabled=true,externalSecrets.storeRef.name=s,externalSecrets.remote.livekit.apiKey=k"],
+        [
+            "--set",
+            "externalSecrets.enabled=true,externalSecrets.storeRef.name=s,externalSecrets.remote.livekit.apiKey=k",
+        ],
         "externalSecrets.remote.livekit names k only, and the Secret needs apiKey and apiSecret",
     ),
     "a secret without a name": (
@@ -229,7 +232,7 @@ BAD_VALUES = {
     ),
     "Spot with a long grace": (
         ["--set", "gke.spot=true"],
-        "gke.spot is true and drain.gracePeriodSeconds is 600, but a pod on a Spot node is killed after 25 s. Set drain",
+        "gke.spot is true and drain.gracePeriodSeconds is 600, but a pod on a Spot node is killed after 25 s",
     ),
     "extended run time on Spot": (
         ["--set", "gke.spot=true,gke.extendedRunTime=true,drain.gracePeriodSeconds=25,drain.finishWithinSeconds=3"],
