@@ -161,9 +161,10 @@ def _invalid(manifests: str) -> Iterator[str]:
                 yield place
             if at == "/metadata/name" and not NAME.fullmatch(str(value)):
                 yield place
-            if re.search(r"/(labels|matchLabels|nodeSelector)/", at) and not LABEL.fullmatch(str(value)):
+            label = re.search(r"/(labels|matchLabels|nodeSelector)/", at)
+            if label and not (isinstance(value, str) and LABEL.fullmatch(value)):
                 yield place
-            if re.search(r"(/name|/namespace|[nN]ame|/key|/labels/.*)$", at) and not (
+            if re.search(r"(/name|/namespace|[nN]ame|/key)$", at) and not (
                 isinstance(value, str) and 0 < len(value) <= 253 and value.isascii()
             ):
                 yield place
