@@ -17,7 +17,7 @@ PRODUCT = [*(ROOT / "images" / "agent" / "src").rglob("*.py"), *(CHART / "templa
 
 def _said(text: str) -> str:
     """Text without what differs from time to time."""
-    return re.sub(r"%[-.0-9]*[a-z]|\{[^}]*\}|…", "…", text)
+    return re.sub(r"%[-.0-9]*[a-z]", "…", text)
 
 
 def _quotes() -> list[str]:
