@@ -62,9 +62,9 @@ def test_what_a_child_works_counts_while_it_lives_and_when_it_has_ended() -> Non
         running.go_on()
         assert running.says() == "waited"
         ended = tree_seconds(running.pid)
-    # Two interpreters also start, on a machine that may be busy.
-    assert BUSY_SECONDS <= alive < BUSY_SECONDS + 1
-    assert alive <= ended < alive + 0.3
+    # The kernel counts in ticks of 0.01 s; two interpreters also start, on a machine that may be busy.
+    assert BUSY_SECONDS - 0.05 <= alive < BUSY_SECONDS + 1
+    assert alive - 0.05 <= ended < alive + 0.3
 
 
 def test_of_a_process_that_is_gone_nothing_is_told() -> None:
