@@ -58,14 +58,9 @@ reported at once; each names the key, its value and the fix.
 {{- end -}}
 {{- end -}}
 
-{{- $ports := list -}}
+{{- $ports := include "voice-agent.extraPortNames" . | fromJsonArray -}}
 {{- if not $v.command -}}
-{{- $ports = list "probes" -}}
-{{- end -}}
-{{- range $v.extraPorts -}}
-{{- if kindIs "map" . -}}
-{{- $ports = append $ports (get . "name") -}}
-{{- end -}}
+{{- $ports = append $ports "probes" -}}
 {{- end -}}
 {{- range $name, $probe := $v.probes -}}
 {{- $handlers := include "voice-agent.handlers" $probe | fromJsonArray -}}

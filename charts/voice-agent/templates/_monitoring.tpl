@@ -75,13 +75,7 @@ exist with the first event, and `increase` sees no rise in that.
 {{- $problems = append $problems "telemetry.metrics.relabelings is set, but telemetry.metrics.monitor is podMonitoring, and Managed Prometheus has none. Empty it, and relabel samples by telemetry.metrics.metricRelabelings." -}}
 {{- end -}}
 {{- if and .Values.command (ne $metrics.monitor "none") -}}
-{{- $ports := list -}}
-{{- range .Values.extraPorts -}}
-{{- if kindIs "map" . -}}
-{{- $ports = append $ports (get . "name") -}}
-{{- end -}}
-{{- end -}}
-{{- if not (has "metrics" $ports) -}}
+{{- if not (include "voice-agent.extraPortNames" . | fromJsonArray | has "metrics") -}}
 {{- $problems = append $problems (printf "telemetry.metrics.monitor is %s, but command is %s, and extraPorts has no port of the name metrics. Add the one where your command serves them at /metrics, or set telemetry.metrics.monitor to none." $metrics.monitor (join " " .Values.command | quote)) -}}
 {{- end -}}
 {{- end -}}

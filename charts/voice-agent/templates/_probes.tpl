@@ -20,3 +20,14 @@ httpGet:
 {{- $timing := omit (default dict .probe) "exec" "grpc" "httpGet" "tcpSocket" -}}
 {{- include "voice-agent.probe" (dict "probe" $timing "path" .path "port" "keeper") -}}
 {{- end -}}
+
+{{/* Names of the ports that the values add to the worker's container, as a JSON list. */}}
+{{- define "voice-agent.extraPortNames" -}}
+{{- $names := list -}}
+{{- range .Values.extraPorts -}}
+{{- if kindIs "map" . -}}
+{{- $names = append $names (get . "name") -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $names -}}
+{{- end -}}

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 _REVISION = "deployment.kubernetes.io/revision"
 _HASH = "pod-template-hash"
 # All workers ask once a second; the API server is asked for all of them together.
-_FRESH_SECONDS = 1.0
+FRESH_SECONDS = 1.0
 # For a pod that is about to take a call over; a pod that goes hands several over at about the same time.
 NOW_SECONDS = 0.2
 
@@ -68,7 +68,7 @@ class FleetPods:
         self._selector = selector
         self._pods: list[Pod] = []
         self._deletions: dict[str, Deletion] = {}
-        self._read_at = -_FRESH_SECONDS
+        self._read_at = -FRESH_SECONDS
         self._away = False
 
     async def living(self) -> frozenset[str] | None:
@@ -81,7 +81,7 @@ class FleetPods:
         """What was answered last, without asking: workers have it asked once a second."""
         return self._pods
 
-    async def all(self, *, fresh_s: float = _FRESH_SECONDS) -> list[Pod] | None:
+    async def all(self, *, fresh_s: float = FRESH_SECONDS) -> list[Pod] | None:
         """Every pod of the fleet that was not told to go, as of `fresh_s` ago or later; None if nobody can be asked."""
         asked_at = time.monotonic()
         if asked_at - self._read_at >= fresh_s:

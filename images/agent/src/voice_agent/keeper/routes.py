@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from voice_agent.keeper.brain import Brain
 from voice_agent.keeper.fleet import Move
 from voice_agent.keeper.peers import SEEN_PATH, Seen
-from voice_agent.keeper.pods import NOW_SECONDS, FleetPods, outdated
+from voice_agent.keeper.pods import FRESH_SECONDS, NOW_SECONDS, FleetPods, outdated
 from voice_agent.keeper.ports import Leadership
 from voice_agent.tether.server import TetherServer
 
@@ -111,8 +111,8 @@ class Routes:
     async def _pod(self, request: web.Request) -> web.Response:
         """Whether a pod shall leave new calls to newer ones, and how long it has if it is being deleted."""
         await self._tethers.admit(request)
-        fresh = {"fresh_s": NOW_SECONDS} if "now" in request.query else {}
-        pods = await self._pods.all(**fresh) if self._pods else None
+        fresh_s = NOW_SECONDS if "now" in request.query else FRESH_SECONDS
+        pods = await self._pods.all(fresh_s=fresh_s) if self._pods else None
         calls = Counter(known.call.pod for known in self._brain.calls())
         pod = request.match_info["pod"]
         closed = pods is not None and pod in outdated(pods, calls, self._slots)
