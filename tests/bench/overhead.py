@@ -42,7 +42,7 @@ from lab.worker import Worker, environment, worker
 OURS, PLAIN, DEFAULT = "voice-agent", "plain", "plain by default"
 # The choices of our image that are not its own work. The models that livekit-agents loads would be of no use, and make
 # its memory monitor dearer.
-AS_OURS = {"VAD": "none", "IDLE_PROCESSES": "1", "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE": "0"}
+AS_OURS = {"VAD": "none", "IDLE_PROCESSES": "3", "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE": "0"}
 # Of a core: what two workers that wait for calls are far below, and a process that starts is far above.
 _AT_REST = 0.08
 _REST_SECONDS = 120.0

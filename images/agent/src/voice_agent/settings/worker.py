@@ -63,11 +63,12 @@ class Settings(Common):
         int,
         setting(
             "IDLE_PROCESSES",
-            "processes kept warm for the next calls; each is 20 to 60 MiB and saves a call 0.3 to 3 s",
+            "processes kept warm for calls that come at once, such as those of a pod that goes or dies; each holds what "
+            "the agent's own module imports, and saves a call the time for that",
             "set it to a whole number from 0 up",
             ge=0,
         ),
-    ] = 1
+    ] = 3
     gemini_model: Annotated[
         str | None,
         setting(

@@ -10,8 +10,9 @@ forkserver, with Python's default, would die and take every call with it. Job pr
 
 import signal
 
-# livekit-agents imports it when a session starts.
+# livekit-agents imports these when a session starts, and when the agent first speaks.
 import livekit.agents.llm.async_toolset  # noqa: F401
+import numpy.fft  # noqa: F401
 
 # Its patterns are read at the first word, which the transcript's synchronizer has wait for them.
 from livekit.agents.tokenize.basic import hyphenate_word
