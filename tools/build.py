@@ -43,6 +43,7 @@ NAMES = (
     "helm-docs",
     "ct",
     "kubeconform",
+    "kube-score",
     "kind",
     "otelcol",
 )
@@ -66,6 +67,7 @@ PINNED_MODULES = {
 VERSION_VARIABLES = {
     "ct": "github.com/helm/chart-testing/v3/ct/cmd.Version",
     "helm": "helm.sh/helm/v4/internal/version.version",
+    "kube-score": "main.version",
     "kubeconform": "main.version",
     "kubernetes": "k8s.io/component-base/version.gitVersion",
     "metrics-server": "k8s.io/client-go/pkg/version.gitVersion",

@@ -15,6 +15,7 @@ NAMESPACE = "voice-agent"
 MINIMAL = CHART / "tests" / "values" / "minimal.yaml"
 VALUES_FILES = values_files()
 WITH_CRDS = values_with_crds()
+ALL_VALUES = VALUES_FILES | WITH_CRDS | {"everything": CHART / "tests" / "values" / "everything.yaml"}
 
 
 class RenderError(Exception):
