@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from livekit import api
 
+from lab import admission
 from lab.callers.caller import POD_ATTRIBUTE
 from lab.cluster import Cluster, get_cluster
 from lab.images import RECIPES, build
@@ -157,6 +158,8 @@ def prepare(real: RealServices | None = None) -> Stage:
     with step("livekit-server and the Gemini simulator"):
         endpoints = deploy(cluster)
     kubectl = Kubectl(cluster.kubeconfig())
+    with step("GKE Autopilot's rules for pods"):
+        admission.enforce(kubectl)
     # The image's tag stays the same when it is built anew.
     key = RECIPES["voice-agent"]().key
     arguments = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.cluster.base import POD_SECURITY, PRODUCT_NAMESPACE
+from lab.cluster.base import product_namespace
 from lab.kubectl import Kubectl
 from lab.paths import VALUES
 from lab.services import CA_CONFIG_MAP, GEMINI_SECRET, LIVEKIT_SECRET
@@ -60,9 +60,7 @@ def blueprint(stage: Stage, *, agent_name: str = AGENT_NAME, replicas: int = 2) 
         CommandError: the API server refused an object.
     """
     kubectl = stage.kubectl.in_namespace(NAMESPACE)
-    levels = {f"pod-security.kubernetes.io/{mode}": POD_SECURITY[PRODUCT_NAMESPACE] for mode in ("enforce", "warn")}
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": levels}}
-    kubectl.apply(namespace)
+    kubectl.apply(product_namespace(NAMESPACE))
     kinds = {LIVEKIT_SECRET: "Secret", GEMINI_SECRET: "Secret", CA_CONFIG_MAP: "ConfigMap"}
     kubectl.apply(*(_copy(stage.kubectl, kind, name) for name, kind in kinds.items()))
     return Blueprint(stage.cluster, kubectl, stage.endpoints, stage.helm_args, agent_name=agent_name, replicas=replicas)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lab.kubectl import Kubectl
 
@@ -15,6 +15,8 @@ LAB_NAMESPACE = "lab"
 
 # Pod Security levels, set by label: https://kubernetes.io/docs/concepts/security/pod-security-standards/
 POD_SECURITY = {PRODUCT_NAMESPACE: "restricted", LAB_NAMESPACE: "baseline"}
+# Where GKE Autopilot's rules for pods hold, once `lab.admission` has put them in force.
+AUTOPILOT_RULES = {"voice-agent.lab/admission": "autopilot"}
 
 
 class ClusterError(Exception):
@@ -155,16 +157,17 @@ def node_statuses(kubectl: Kubectl) -> tuple[NodeStatus, ...]:
 
 def create_namespaces(kubectl: Kubectl) -> None:
     """Create the lab's and the product's namespace with the Pod Security level each of them enforces."""
-    kubectl.apply(
-        *(
-            {
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {
-                    "name": namespace,
-                    "labels": {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "audit", "warn")},
-                },
-            }
-            for namespace, level in POD_SECURITY.items()
-        )
-    )
+    kubectl.apply(_namespace(LAB_NAMESPACE, _levels(LAB_NAMESPACE)), product_namespace())
+
+
+def product_namespace(name: str = PRODUCT_NAMESPACE) -> dict[str, Any]:
+    """A namespace that the chart is installed in: what its pods may be is as strict as anywhere."""
+    return _namespace(name, {**_levels(PRODUCT_NAMESPACE), **AUTOPILOT_RULES})
+
+
+def _levels(namespace: str) -> dict[str, str]:
+    return {f"pod-security.kubernetes.io/{mode}": POD_SECURITY[namespace] for mode in ("enforce", "audit", "warn")}
+
+
+def _namespace(name: str, labels: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
