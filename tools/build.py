@@ -38,6 +38,7 @@ NAMES = (
     "coredns",
     "metrics-server",
     "helm",
+    "helm3",
     "helm-unittest",
     "helm-values-schema-json",
     "helm-docs",
@@ -68,6 +69,7 @@ VERSION_VARIABLES = {
     "ct": "github.com/helm/chart-testing/v3/ct/cmd.Version",
     "helm": "helm.sh/helm/v4/internal/version.version",
     "kube-score": "main.version",
+    "helm3": "helm.sh/helm/v3/internal/version.version",
     "kubeconform": "main.version",
     "kubernetes": "k8s.io/component-base/version.gitVersion",
     "metrics-server": "k8s.io/client-go/pkg/version.gitVersion",
@@ -112,9 +114,10 @@ class Tool:
         found = re.search(r"^tool (\S+)$", text, re.MULTILINE)
         package = found.group(1) if found else "."
         version = _required_version(text, PINNED_MODULES.get(name, package))
+        client_go = _required_version(text, "k8s.io/client-go")
         files = sorted([*folder.glob("go.*"), *folder.glob("*.go")])
         sources = b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in files)
-        return cls(name, folder, package, version, _flags(name, version), sources)
+        return cls(name, folder, package, version, _flags(name, version, client_go), sources)
 
     def key(self, go_version: str) -> str:
         """A digest of all that goes into the binary."""
@@ -129,7 +132,7 @@ def _required_version(go_mod: str, package: str) -> str:
     return versions.get(package, "ours")
 
 
-def _flags(name: str, version: str) -> str:
+def _flags(name: str, version: str, client_go: str) -> str:
     flags = "-s -w"
     if name in VERSION_VARIABLES:
         flags += f" -X {VERSION_VARIABLES[name]}={version}"
@@ -138,6 +141,12 @@ def _flags(name: str, version: str) -> str:
         major, minor = version.lstrip("v").split(".")[:2]
         prefix = "-X k8s.io/component-base/version"
         flags += f" {prefix}.gitMajor={major} {prefix}.gitMinor={minor}"
+    if name == "helm3":
+        # It takes its libraries' Kubernetes, by which it judges a chart's kubeVersion, from the linker only.
+        minor = client_go.split(".")[1]
+        flags += "".join(
+            f" -X helm.sh/helm/v3/pkg/{user}.k8sVersionMinor={minor}" for user in ("chartutil", "lint/rules")
+        )
     return flags
 
 

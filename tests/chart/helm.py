@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from lab.generate import values_files, values_with_crds
 from lab.paths import CHART, tool
 
 NAMESPACE = "voice-agent"
+# Both majors that are in support.
+MAJORS = ("helm", "helm3")
 MINIMAL = CHART / "tests" / "values" / "minimal.yaml"
 VALUES_FILES = values_files()
 WITH_CRDS = values_with_crds()
@@ -22,19 +25,26 @@ class RenderError(Exception):
     """helm refused the values; the message is what it said."""
 
 
-def render(*args: str, values: Path | None = MINIMAL, release: str = "demo", chart: Path = CHART) -> str:
+def render(
+    *args: str, values: Path | None = MINIMAL, release: str = "demo", chart: Path = CHART, helm: str = MAJORS[0]
+) -> str:
     """The manifests as text.
 
     Raises:
         RenderError: helm failed.
     """
-    command = [str(tool("helm")), "template", release, str(chart), "--namespace", NAMESPACE, *args]
+    command = [str(tool(helm)), "template", release, str(chart), "--namespace", NAMESPACE, *args]
     if values:
         command += ["--values", str(values)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise RenderError(done.stderr)
     return done.stdout
+
+
+def same_on_both(manifests: str) -> str:
+    """The manifests without the empty line that Helm 4 leaves after each document and Helm 3 does not."""
+    return re.sub(r"\n\n(?=---\n|\Z)", "\n", manifests)
 
 
 def objects(manifests: str) -> list[dict[str, Any]]:

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from chart.helm import MINIMAL, VALUES_FILES, WITH_CRDS, RenderError, objects, render
+from chart.helm import MAJORS, MINIMAL, VALUES_FILES, WITH_CRDS, RenderError, objects, render, same_on_both
 from lab.paths import CHART
 from voice_agent.worker.drain import HAND_OVER_SECONDS, SHUTDOWN_SECONDS
 
 
 @pytest.mark.parametrize("name", VALUES_FILES | WITH_CRDS)
-def test_every_values_file_renders_twice_the_same(name: str) -> None:
-    first, second = (render(values=(VALUES_FILES | WITH_CRDS)[name]) for _ in range(2))
-    assert first == second
+def test_every_values_file_renders_the_same_twice_and_on_both_majors_of_helm(name: str) -> None:
+    values = (VALUES_FILES | WITH_CRDS)[name]
+    first, *others = (same_on_both(render(values=values, helm=helm)) for helm in 2 * MAJORS)
+    assert others == [first] * 3
     assert "e+0" not in first, "a number was rendered as a float"
     assert {"Deployment", "ServiceAccount"} <= {each["kind"] for each in objects(first)}
+
+
+@pytest.mark.parametrize("name", VALUES_FILES | WITH_CRDS)
+def test_both_majors_of_helm_print_the_same_notes(name: str, tmp_path: Path) -> None:
+    # `helm install` asks a cluster before it prints notes; `helm template` prints manifests only.
+    chart = shutil.copytree(CHART, tmp_path / CHART.name)
+    notes = (chart / "templates" / "NOTES.txt").read_text()
+    (chart / "templates" / "notes.yaml").write_text(
+        f'{{{{ define "notes" }}}}{notes}{{{{ end }}}}\nkind: Notes\ntext: {{{{ include "notes" . | toJson }}}}\n'
+    )
+    arguments = ("--show-only", "templates/notes.yaml")
+    values = (VALUES_FILES | WITH_CRDS)[name]
+    [first], [second] = (objects(render(*arguments, values=values, chart=chart, helm=helm)) for helm in MAJORS)
+    assert first == second
+    assert "Voice agents" in first["text"]
 
 
 def test_environments_differ_only_where_they_should() -> None:
@@ -199,7 +216,7 @@ BAD_VALUES = {
     ),
     "a key twice": (["--set", "extraEnv[0].name=GOOGLE_API_KEY,extraEnv[0].value=k"], "extraEnv sets GOOGLE_API_KEY"),
     "a roll-out that cannot move": (["--set", "rollout.maxSurge=0"], "maxSurge"),
-    "a value that is taken out": (["--set-json", '{"agent":null}'], "missing property 'agent'"),
+    "a value that is taken out": (["--set-json", "agent=null"], "missing property 'agent'"),
     "one account for workers and keepers": (
         ["--set", "serviceAccount.name=a,keeper.serviceAccount.name=a"],
         'serviceAccount and keeper.serviceAccount are both "a"',
@@ -276,12 +293,17 @@ BAD_VALUES = {
 }
 
 
+def _refusal(*arguments: str, helm: str) -> str:
+    with pytest.raises(RenderError) as refused:
+        render(*arguments, helm=helm)
+    return str(refused.value)
+
+
 @pytest.mark.parametrize(("arguments", "said"), BAD_VALUES.values(), ids=BAD_VALUES.keys())
 def test_bad_values_are_refused_in_words(arguments: list[str], said: str) -> None:
-    with pytest.raises(RenderError) as refused:
-        render(*arguments)
-    message = str(refused.value)
+    message, on_helm_3 = (_refusal(*arguments, helm=helm) for helm in MAJORS)
     assert said in message
+    assert on_helm_3 == message
     for trace in ("nil pointer", "wrong type for value", "can't evaluate field", "<nil>", "interface conversion"):
         assert trace not in message
 
