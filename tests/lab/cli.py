@@ -10,6 +10,7 @@ from lab.images import ImageError
 from lab.images import build as build_images
 from lab.kubectl import CommandError
 from lab.services import ServicesError
+from lab.version import VersionError, release_notes
 
 
 def main() -> None:
@@ -21,6 +22,8 @@ def main() -> None:
     verbs.add_parser("status", help="show the cluster")
     verbs.add_parser("images", help="build the images")
     verbs.add_parser("generate", help="write generated files anew")
+    notes = verbs.add_parser("release-notes", help="print what the changelog says of a tagged version, if all is of it")
+    notes.add_argument("tag", help="such as v0.1.0")
     demo = verbs.add_parser("demo", help="hold calls, disrupt the fleet, report")
     demo.add_argument("--calls", type=int, default=6, help="calls at once (default 6)")
     demo.add_argument(
@@ -38,7 +41,15 @@ def main() -> None:
     args = parser.parse_args()
     try:
         sys.exit(_run(args))
-    except (ClusterError, CommandError, ImageError, ServicesError, FileNotFoundError, TimeoutError) as error:
+    except (
+        ClusterError,
+        CommandError,
+        ImageError,
+        ServicesError,
+        VersionError,
+        FileNotFoundError,
+        TimeoutError,
+    ) as error:
         sys.exit(f"lab {args.verb}: {error}")
 
 
@@ -59,6 +70,8 @@ def _run(args: argparse.Namespace) -> int:
             from lab.generate import generate
 
             generate()
+        case "release-notes":
+            print(release_notes(args.tag), end="")
         case "demo":
             from lab.demo import DemoOptions, run
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.paths import CHART, ROOT, VALUES, tool
+from lab.version import carriers
 from voice_agent.settings import markdown_tables
 
 GOLDENS = ROOT / "tests" / "chart" / "goldens"
@@ -36,6 +37,8 @@ def generators() -> dict[Path, Callable[[], str]]:
     """Each generated file and what makes its text."""
     goldens = {GOLDENS / f"{name}.yaml": _golden(path) for name, path in (values_files() | values_with_crds()).items()}
     return {
+        # First: the other files are made from these.
+        **carriers(),
         CHART / "values.schema.json": _schema,
         CHART / "README.md": _chart_readme,
         IMAGE_README: _image_readme,
