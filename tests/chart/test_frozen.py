@@ -1,0 +1,75 @@
+"""What an upgrade cannot change: names, and the selectors by which Deployments and Services know their pods.
+
+Kubernetes refuses another selector for a Deployment, so that every `helm upgrade` from an older version would fail.
+Under another name an object is a new one: the old one goes, and with a Deployment all of its pods at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from chart.helm import MINIMAL, objects, render
+from lab.paths import CHART, ROOT
+
+FROZEN = ROOT / "tests" / "chart" / "frozen.yaml"
+EVERYTHING = CHART / "tests" / "values" / "everything.yaml"
+# Of most labels; left out of the file.
+PREFIX = "app.kubernetes.io/"
+# Ways to install: release name, and what helm is given.
+INSTALLS = {
+    "release demo": ("demo", ()),
+    "fullnameOverride calls": ("demo", ("--set", "fullnameOverride=calls")),
+}
+# Of what excludes one another, each: together they render every kind of object.
+VARIANTS = (
+    (EVERYTHING, ()),
+    (EVERYTHING, ("--set", "telemetry.metrics.monitor=podMonitor")),
+    (EVERYTHING, ("--set", "telemetry.metrics.monitor=podMonitoring")),
+    (MINIMAL, ()),
+)
+
+
+def selects(each: dict[str, Any]) -> str | None:
+    """By what an object knows others, in one line; empty for one that knows none."""
+    spec = each.get("spec") or {}
+    found = spec.get("podSelector") or spec.get("selector") or {}
+    if "roleRef" in each:
+        # Kubernetes refuses another one, too.
+        return f"{each['roleRef']['kind']}/{each['roleRef']['name']}"
+    labels = sorted(found.get("matchLabels", found).items())
+    return ", ".join(f"{key.removeprefix(PREFIX)}={value}" for key, value in labels) or None
+
+
+@functools.cache
+def rendered(install: str) -> dict[str, str | None]:
+    release, arguments = INSTALLS[install]
+    found: dict[str, str | None] = {}
+    for values, more in VARIANTS:
+        for each in objects(render(*arguments, *more, values=values, release=release)):
+            found[f"{each['kind']}/{each['metadata']['name']}"] = selects(each)
+    return dict(sorted(found.items()))
+
+
+@pytest.mark.parametrize("install", INSTALLS)
+def test_names_and_selectors_stay(install: str) -> None:
+    frozen, now = yaml.safe_load(FROZEN.read_text())[install], rendered(install)
+    gone = sorted(frozen.keys() - now.keys())
+    changed = {name: (frozen[name], now[name]) for name in frozen.keys() & now.keys() if frozen[name] != now[name]}
+    assert not gone + list(changed), (
+        f"gone: {gone}, selectors changed: {changed}. `helm upgrade` from a released version would fail, or replace "
+        "all pods at once. Give the objects their names and selectors back. If it has to be, then with a new major "
+        f"version, and the way there in UPGRADING.md; change {FROZEN.name} last"
+    )
+    added = yaml.safe_dump({name: now[name] for name in now.keys() - frozen.keys()}, width=1000)
+    assert now == frozen, f"add to `{install}` in {FROZEN.name}, and keep it so from then on:\n{added}"
+
+
+def test_every_kind_that_the_chart_knows_is_rendered() -> None:
+    templates = [path.read_text() for path in (CHART / "templates").rglob("*.yaml")]
+    known = {kind for text in templates for kind in re.findall(r"^kind: (\w+)$", text, re.MULTILINE)}
+    assert known <= {name.partition("/")[0] for name in rendered("release demo")}
