@@ -15,6 +15,7 @@ import yaml
 
 from chart.helm import MINIMAL, objects, render
 from lab.paths import CHART, ROOT
+from lab.releases import Release, releases
 
 FROZEN = ROOT / "tests" / "chart" / "frozen.yaml"
 EVERYTHING = CHART / "tests" / "values" / "everything.yaml"
@@ -46,11 +47,13 @@ def selects(each: dict[str, Any]) -> str | None:
 
 
 @functools.cache
-def rendered(install: str) -> dict[str, str | None]:
+def rendered(install: str, of: Release | None = None) -> dict[str, str | None]:
+    """What an install makes, by this checkout's chart or that of a release."""
     release, arguments = INSTALLS[install]
     found: dict[str, str | None] = {}
     for values, more in VARIANTS:
-        for each in objects(render(*arguments, *more, values=values, release=release)):
+        chart, values = (of.path(CHART), of.path(values)) if of else (CHART, values)
+        for each in objects(render(*arguments, *more, values=values, release=release, chart=chart)):
             found[f"{each['kind']}/{each['metadata']['name']}"] = selects(each)
     return dict(sorted(found.items()))
 
@@ -67,6 +70,12 @@ def test_names_and_selectors_stay(install: str) -> None:
     )
     added = yaml.safe_dump({name: now[name] for name in now.keys() - frozen.keys()}, width=1000)
     assert now == frozen, f"add to `{install}` in {FROZEN.name}, and keep it so from then on:\n{added}"
+
+
+@pytest.mark.parametrize("install", INSTALLS)
+@pytest.mark.parametrize("release", releases(), ids=lambda release: release.version)
+def test_what_is_frozen_is_what_was_released(release: Release, install: str) -> None:
+    assert rendered(install, release).items() <= yaml.safe_load(FROZEN.read_text())[install].items()
 
 
 def test_every_kind_that_the_chart_knows_is_rendered() -> None:

@@ -102,12 +102,20 @@ class Stage:
 
     def workers(self) -> list[Any]:
         """The worker pods that are not terminating, as the API server's objects."""
-        pods = self.kubectl.items("pods", "-l", self.selector)
+        return self._staying(self.selector)
+
+    def _staying(self, selector: str) -> list[Any]:
+        pods = self.kubectl.items("pods", "-l", selector)
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def worker_names(self) -> set[str]:
         """Names of the worker pods that are not terminating."""
         return {pod["metadata"]["name"] for pod in self.workers()}
+
+    def pod_ids(self) -> dict[str, str]:
+        """The names of the workers' and keepers' pods, by their uids: a replaced pod has another, whatever its name."""
+        pods = [*self.workers(), *self._staying(self.keeper_selector)]
+        return {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in pods}
 
     def terminating(self) -> set[str]:
         """Names of the worker pods that were told to go and are still there."""

@@ -14,6 +14,11 @@ from lab.paths import CHART
 from lab.stage import Stage
 
 ROLLOUT_SECONDS = 300
+# Settings of what is around pods, each another than in `values/local.yaml`.
+UNREAD = (
+    "podDisruptionBudget.maxUnavailable=2,rollout.maxSurge=2,rollout.minReadySeconds=1,rollout.revisionHistoryLimit=4,"
+    "telemetry.metrics.dashboard.enabled=true,commonAnnotations.a=b,deploymentAnnotations.c=d"
+)
 
 
 def _new_revision() -> tuple[str, str]:
@@ -54,21 +59,22 @@ def restart(stage: Stage) -> set[str]:
 
 
 def upgrade_chart(stage: Stage) -> None:
-    """``helm upgrade`` to the next version of the chart, in which nothing has changed that a pod reads.
+    """``helm upgrade`` to the next version of the chart, with other values for whatever no pod reads.
 
     Raises:
         AssertionError: a pod was replaced nevertheless.
     """
-    before = stage.worker_names()
+    before = stage.pod_ids()
     with tempfile.TemporaryDirectory() as folder:
         chart = Path(shutil.copytree(CHART, Path(folder) / CHART.name))
         about = yaml.safe_load((chart / "Chart.yaml").read_text())
         for field in ("version", "appVersion"):
             about[field] = f"{about[field]}-next"
         (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
-        stage.kubectl.install(stage.release, *stage.arguments(), chart=chart)
-    if (now := stage.worker_names()) != before:
-        raise AssertionError(f"the new chart replaced {sorted(before - now)}, though nothing has changed for them")
+        stage.kubectl.install(stage.release, *stage.arguments("--set", UNREAD), chart=chart)
+    if (now := stage.pod_ids()) != before:
+        gone = sorted(before[uid] for uid in before.keys() - now.keys())
+        raise AssertionError(f"the new chart replaced {gone}, though nothing has changed for them")
 
 
 def wait_ready(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from lab.images.builder import IMAGES, ImageError
 from lab.images.image import Image
 from lab.images.progress import say
 
-__all__ = ["RECIPES", "Image", "ImageError", "build"]
+__all__ = ["RECIPES", "Image", "ImageError", "archive_of", "build"]
 
 RECIPES: dict[str, Callable[[], Image]] = {
     "voice-agent": agent.image,
@@ -34,14 +34,24 @@ def build(*names: str) -> list[Path]:
     """
     if unknown := set(names) - RECIPES.keys():
         raise ImageError(f"no image {', '.join(sorted(unknown))}: there are {', '.join(RECIPES)}")
-    IMAGES.mkdir(parents=True, exist_ok=True)
     with _locked():
         return [_archive(RECIPES[name]()) for name in names or RECIPES]
+
+
+def archive_of(image: Image) -> Path:
+    """The docker-archive of an image that is none of this checkout's, such as a released version's.
+
+    Raises:
+        ImageError: it cannot be built.
+    """
+    with _locked():
+        return _archive(image)
 
 
 @contextmanager
 def _locked() -> Iterator[None]:
     """Two builds at once would write the same store and archives."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
     with (IMAGES / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
