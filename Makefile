@@ -48,7 +48,7 @@ demo: setup tools ## Hold six real calls, upgrade the fleet and kill a pod under
 dev: setup tools ## Run one agent and one caller as plain processes, without a cluster.
 	@$(RUN) lab dev $(DEV)
 
-.PHONY: test test-unit test-chart test-integration test-e2e lint
+.PHONY: test test-unit test-chart test-ct test-integration test-e2e lint
 test: setup tools ## Run every test there is; this is what CI runs.
 	@$(RUN) pytest
 
@@ -57,6 +57,9 @@ test-unit: setup ## Run the tests that need no server, in seconds.
 
 test-chart: setup tools ## Render, lint and golden-test the chart.
 	@$(RUN) pytest -m "not cluster" tests/chart
+
+test-ct: setup tools ## Lint the chart by ct, and have it installed and upgraded on the cluster.
+	@$(RUN) pytest tests/chart/test_tools.py -k "test_ct"
 
 test-integration: setup tools ## Test the image's code with a real livekit-server, simulator and callers, without a cluster.
 	@$(RUN) pytest -m "integration" tests

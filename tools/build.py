@@ -47,6 +47,7 @@ NAMES = (
     "kube-score",
     "kind",
     "otelcol",
+    "actionlint",
 )
 # One binary that is called by each of these names.
 KUBERNETES_NAMES = (
@@ -66,6 +67,7 @@ PINNED_MODULES = {
 }
 # Programs that know their version from the linker only. Not helm-docs: it would write it into what it generates.
 VERSION_VARIABLES = {
+    "actionlint": "github.com/rhysd/actionlint.version",
     "ct": "github.com/helm/chart-testing/v3/ct/cmd.Version",
     "helm": "helm.sh/helm/v4/internal/version.version",
     "kube-score": "main.version",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from lab.cluster import ClusterError, get_cluster
 from lab.images import ImageError
@@ -24,6 +25,12 @@ def main() -> None:
     verbs.add_parser("generate", help="write generated files anew")
     notes = verbs.add_parser("release-notes", help="print what the changelog says of a tagged version, if all is of it")
     notes.add_argument("tag", help="such as v0.1.0")
+    package = verbs.add_parser("package", help="package the chart as it is published, with the digest of its image")
+    package.add_argument("tag", help="such as v0.1.0")
+    package.add_argument("--registry", required=True, help="where the image is, such as ghcr.io/my-team")
+    package.add_argument("--digest", required=True, help="the image's, sha256:…")
+    package.add_argument("--source", required=True, help="the repository's address, https://…")
+    package.add_argument("--destination", type=Path, required=True, help="folder for the package")
     demo = verbs.add_parser("demo", help="hold calls, disrupt the fleet, report")
     demo.add_argument("--calls", type=int, default=6, help="calls at once (default 6)")
     demo.add_argument(
@@ -72,6 +79,10 @@ def _run(args: argparse.Namespace) -> int:
             generate()
         case "release-notes":
             print(release_notes(args.tag), end="")
+        case "package":
+            from lab.package import package
+
+            print(package(args.tag, args.registry, args.digest, args.source, args.destination))
         case "demo":
             from lab.demo import DemoOptions, run
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from lab.paths import ROOT, tool
 
 LINTERS = {
     "ruff": ["ruff", "check", "."],
@@ -15,6 +15,8 @@ LINTERS = {
     "mypy": ["mypy"],
     "import-linter": ["lint-imports"],
     "yamllint": ["yamllint", "--strict", "."],
+    # What it would ask GitHub for cannot be asked here.
+    "zizmor": ["zizmor", "--quiet", "--offline", "--persona=pedantic", ".github"],
 }
 
 
@@ -44,6 +46,19 @@ def test_linter(command: list[str]) -> None:
 
 def test_hadolint() -> None:
     run(["hadolint", *tracked("*Dockerfile")])
+
+
+def test_actionlint() -> None:
+    # By shellcheck it reads the scripts in workflows, too.
+    run([str(tool("actionlint")), *tracked(".github/workflows/*")])
+
+
+@pytest.mark.parametrize("workflow", tracked(".github/workflows/*"))
+def test_actions_are_pinned_to_commits_that_say_their_version(workflow: str) -> None:
+    used = re.findall(r"uses: (.*)", (ROOT / workflow).read_text())
+    assert used
+    loose = [each for each in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each)]
+    assert not loose, f"{workflow}: pin {loose} as owner/name@COMMIT # vX.Y.Z"
 
 
 def test_shellcheck() -> None:

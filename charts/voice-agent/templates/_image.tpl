@@ -1,6 +1,9 @@
-{{/* The agent image's reference. */}}
+{{/* The agent image's reference. A published chart knows the digest of the image that was published with it, and of no other. */}}
 {{- define "voice-agent.image" -}}
-{{- include "voice-agent.imageReference" (dict "root" . "image" .Values.image "tag" .Chart.AppVersion) -}}
+{{- $reference := include "voice-agent.imageReference" (dict "root" . "image" .Values.image "tag" .Chart.AppVersion) -}}
+{{- $published := index .Chart.Annotations "voice-agent/image" -}}
+{{- $name := splitList "@" $published | first -}}
+{{- eq $reference (printf "%s:%s" $name .Chart.AppVersion) | ternary $published $reference -}}
 {{- end -}}
 
 {{/* The reference of `image`, with the tag `tag` where it names none; a digest wins over a tag. */}}

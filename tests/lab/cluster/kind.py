@@ -6,6 +6,7 @@ It could not be tried where this project is developed: kind's node image comes f
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,10 @@ def _run(*command: str, stdin: str | None = None) -> str:
 
 
 class KindCluster:
-    """Two kind workers and a control plane; needs Docker. metrics-server is not part of it."""
+    """Two kind workers and a control plane; needs Docker. metrics-server is not part of it.
+
+    ``LAB_KIND_IMAGE`` is the node image, which has the version of Kubernetes; by default kind's own.
+    """
 
     def __init__(self) -> None:
         self._parted: list[tuple[str, str, str]] = []
@@ -55,9 +59,10 @@ class KindCluster:
         """Create the cluster unless it exists, and the namespaces."""
         if not self._exists():
             self.kubeconfig().parent.mkdir(parents=True, exist_ok=True)
+            image = os.environ.get("LAB_KIND_IMAGE")
             self._kind(
                 "create", "cluster", f"--name={NAME}", "--config=-", "--wait=180s",
-                f"--kubeconfig={self.kubeconfig()}", stdin=CONFIGURATION,
+                f"--kubeconfig={self.kubeconfig()}", *([f"--image={image}"] if image else []), stdin=CONFIGURATION,
             )  # fmt: skip
         create_namespaces(Kubectl(self.kubeconfig()))
 
