@@ -63,8 +63,8 @@ class Settings(Common):
         int,
         setting(
             "IDLE_PROCESSES",
-            "processes kept warm for calls that come at once, such as those of a pod that goes or dies; each holds what the "
-            "agent's own module imports, and saves a call the time for that",
+            "processes kept warm for calls that come at once, as from a pod that goes or dies; each holds what the "
+            "agent's module imports, and saves a call the time for it",
             "set it to a whole number from 0 up",
             ge=0,
         ),
