@@ -100,6 +100,7 @@ RELEASED = "released"
 
 def _with_release(released: Release, repository: Path) -> Path:
     """A clone with the charts as they are here, whose remote has a branch with the release, where ct looks for it."""
+    released.fetch()
     _run("git", "clone", "--quiet", "--shared", ROOT, repository)
     _run("git", "update-ref", f"refs/remotes/origin/{RELEASED}", released.commit, folder=repository)
     shutil.copytree(CHART, repository / "charts" / CHART.name, dirs_exist_ok=True)

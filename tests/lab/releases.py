@@ -58,18 +58,34 @@ class Release:
         """
         return agent.released(self.version, self.path(agent.CONTEXT))
 
-    def _unpack(self) -> None:
-        done = subprocess.run(["git", "archive", self.commit, *FOLDERS], cwd=ROOT, capture_output=True)
-        if done.returncode != 0:
+    def fetch(self) -> None:
+        """Have git get the commit, if this is a clone without its history, as CI systems make them.
+
+        Raises:
+            ReleaseError: git does not have the commit.
+        """
+        shallow = _git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
+        fetched = _git("fetch", "--quiet", "--unshallow") if shallow else None
+        if _git("cat-file", "-e", f"{self.commit}^{{commit}}").returncode != 0:
+            said = fetched.stderr.decode().strip() if fetched else "this clone has its whole history"
             raise ReleaseError(
-                f"git cannot give version {self.version}, commit {self.commit}: {done.stderr.decode().strip()}. "
-                "A clone without its history lacks it: git fetch --unshallow"
+                f"git has no commit {self.commit}, which version {self.version} was made from: {said}. "
+                f"Is it in {LIST.name} as it was tagged?"
             )
+
+    def _unpack(self) -> None:
+        self.fetch()
+        done = _git("archive", self.commit, *FOLDERS)
+        done.check_returncode()
         unfinished = self.folder.with_suffix(".part")
         shutil.rmtree(unfinished, ignore_errors=True)
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
             tar.extractall(unfinished, filter="data")
         unfinished.rename(self.folder)
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True)
 
 
 def releases() -> list[Release]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -27,5 +29,12 @@ def test_every_version_before_this_one_is_listed() -> None:
 
 
 def test_a_commit_that_git_does_not_have_is_told() -> None:
-    with pytest.raises(ReleaseError, match=r"version 0\.0\.9, commit 0{40}: .* git fetch --unshallow"):
+    with pytest.raises(ReleaseError, match=r"no commit 0{40}, which version 0\.0\.9 was made from"):
         Release("0.0.9", "0" * 40).path(ROOT / "values")
+
+
+def test_a_clone_without_its_history_is_given_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shallow = tmp_path / "shallow"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", ROOT.as_uri(), shallow], check=True)
+    monkeypatch.setattr("lab.releases.ROOT", shallow)
+    releases()[0].fetch()
