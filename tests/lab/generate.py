@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lab import features
 from lab.paths import CHART, ROOT, VALUES, tool
 from lab.version import carriers
 from voice_agent.settings import markdown_tables
@@ -18,8 +19,10 @@ GOLDENS = ROOT / "tests" / "chart" / "goldens"
 # Values whose objects need CRDs, so that neither the local cluster nor `ct` can take them.
 WITH_CRDS = ROOT / "tests" / "chart" / "values"
 IMAGE_README = ROOT / "images" / "agent" / "README.md"
-_TABLE_BEGINS = "<!-- settings: written by `make generate` -->\n"
-_TABLE_ENDS = "<!-- end of settings -->"
+COMPARISON = ROOT / "docs" / "comparison.md"
+# Where a table goes in a page that is written by hand; in the chart's README the first line alone.
+_BEGINS = "<!-- {}: written by `make generate` -->\n"
+_ENDS = "<!-- end of {} -->"
 
 
 def values_files() -> dict[str, Path]:
@@ -41,7 +44,8 @@ def generators() -> dict[Path, Callable[[], str]]:
         **carriers(),
         CHART / "values.schema.json": _schema,
         CHART / "README.md": _chart_readme,
-        IMAGE_README: _image_readme,
+        IMAGE_README: lambda: _with_table(IMAGE_README, "settings", markdown_tables()),
+        COMPARISON: lambda: _with_table(COMPARISON, "comparison", features.comparison()),
         **goldens,
     }
 
@@ -95,13 +99,14 @@ def _admits_null(schema: dict[str, Any]) -> bool:
 
 
 def _chart_readme() -> str:
-    return _output(tool("helm-docs"), "--dry-run", "--sort-values-order=file", "--log-level=error").rstrip() + "\n"
+    text = _output(tool("helm-docs"), "--dry-run", "--sort-values-order=file", "--log-level=error").rstrip() + "\n"
+    return text.replace(_BEGINS.format("features"), features.chart_table())
 
 
-def _image_readme() -> str:
-    before, _, rest = IMAGE_README.read_text().partition(_TABLE_BEGINS)
-    _, end, after = rest.partition(_TABLE_ENDS)
-    return f"{before}{_TABLE_BEGINS}{markdown_tables()}{end}{after}"
+def _with_table(page: Path, name: str, table: str) -> str:
+    before, begins, rest = page.read_text().partition(_BEGINS.format(name))
+    _, ends, after = rest.partition(_ENDS.format(name))
+    return f"{before}{begins}{table}{ends}{after}"
 
 
 def _golden(values: Path) -> Callable[[], str]:

@@ -12,6 +12,10 @@ from lab.paths import CHART, ROOT
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 # What Kubernetes and Helm say.
 NOT_OURS = {"CreateContainerConfigError", "0/1 Running", "values don't meet the specifications of the schema"}
+PAGES = sorted(
+    {*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.md")}
+    | {CHART / "README.md", ROOT / "images" / "agent" / "README.md"}
+)
 PRODUCT = [*(ROOT / "images" / "agent" / "src").rglob("*.py"), *(CHART / "templates").glob("*.tpl")]
 
 
@@ -31,7 +35,16 @@ def test_what_troubleshooting_quotes_is_said(quote: str) -> None:
     assert any(quote in source for source in sources)
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def _anchors(page: Path) -> set[str]:
+    """The headings of a page, as links name them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), f"{page.name}: {target}"
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        target, _, anchor = link.partition("#")
+        there = page.parent / target if target else page
+        assert there.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in _anchors(there), f"{page.name}: {link}"
