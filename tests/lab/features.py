@@ -63,7 +63,7 @@ def chart_table() -> str:
         lines.append(f"| **{title}** | |")
         for each in features:
             values = ", ".join(f"`{value}`" for value in each.values)
-            lines.append(f"| {each.feature} | {values or 'always'} |")
+            lines.append(f"| {each.feature} | {values or each.here or 'always'} |")
     return "\n".join(lines) + "\n"
 
 
