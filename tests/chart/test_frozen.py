@@ -19,6 +19,9 @@ from lab.releases import Release, releases
 
 FROZEN = ROOT / "tests" / "chart" / "frozen.yaml"
 EVERYTHING = CHART / "tests" / "values" / "everything.yaml"
+# Whose selectors cannot be changed, or not without a moment in which pods have no Service or no budget. What watches
+# pods, or lets them through, may choose anew at any time.
+SELECTING = frozenset({"Deployment", "PodDisruptionBudget", "Service"})
 # Of most labels; left out of the file.
 PREFIX = "app.kubernetes.io/"
 # Ways to install: release name, and what helm is given.
@@ -36,12 +39,14 @@ VARIANTS = (
 
 
 def selects(each: dict[str, Any]) -> str | None:
-    """By what an object knows others, in one line; empty for one that knows none."""
-    spec = each.get("spec") or {}
-    found = spec.get("podSelector") or spec.get("selector") or {}
+    """By what an object knows others for good, in one line; None for one that knows none so."""
     if "roleRef" in each:
         # Kubernetes refuses another one, too.
         return f"{each['roleRef']['kind']}/{each['roleRef']['name']}"
+    if each["kind"] not in SELECTING:
+        return None
+    spec = each.get("spec") or {}
+    found = spec.get("selector") or {}
     labels = sorted(found.get("matchLabels", found).items())
     return ", ".join(f"{key.removeprefix(PREFIX)}={value}" for key, value in labels) or None
 
