@@ -48,19 +48,35 @@ NAMES = (
     "kind",
     "otelcol",
     "actionlint",
+    "argocd",
 )
+# Built only when it is named: it takes minutes, and only the tests that ask for it use it.
+ON_DEMAND = ("argocd",)
 # One binary that is called by each of these names.
-KUBERNETES_NAMES = (
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-proxy",
-    "kube-scheduler",
-    "kubectl",
-    "kubelet",
-)
+CALLED = {
+    "argocd": ("argocd-application-controller", "argocd-repo-server"),
+    "kubernetes": (
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-proxy",
+        "kube-scheduler",
+        "kubectl",
+        "kubelet",
+    ),
+}
+# Files of the pinned module that are put beside the binary, with which they must agree.
+SHIPPED = {
+    "argocd": (
+        "manifests/base/config/argocd-cm.yaml",
+        "manifests/crds/application-crd.yaml",
+        "manifests/crds/applicationset-crd.yaml",
+        "manifests/crds/appproject-crd.yaml",
+    ),
+}
 # The module whose version a main.go of ours goes by.
 PINNED_MODULES = {
+    "argocd": "github.com/argoproj/argo-cd/v3",
     "coredns": "github.com/coredns/coredns",
     "kubernetes": "k8s.io/kubernetes",
     "otelcol": "go.opentelemetry.io/collector/otelcol",
@@ -124,6 +140,7 @@ class Tool:
     def key(self, go_version: str) -> str:
         """A digest of all that goes into the binary."""
         recipe = f"{go_version}\n{self.package}\n{self.flags}\n".encode()
+        recipe += "".join(f"{path}\n" for path in SHIPPED.get(self.name, ())).encode()
         return hashlib.sha256(recipe + self.sources).hexdigest()[:16]
 
 
@@ -246,10 +263,22 @@ def compile_tool(tool: Tool, go: Path, output: Path) -> None:
             f"Next: is the Go module proxy reachable (`{go} env GOPROXY`)? Is the disk full? "
             f"Then: cd tools/{tool.name} && {go} build -o /dev/null {tool.package}"
         )
+    ship(tool, go, environment, output.parent)
     if Tool.read(tool.name, tool.folder.parent) != tool:
         unfinished.unlink()
         raise BuildError(f"tools/{tool.name} changed while it was built. Next: run this again")
     unfinished.replace(output)
+
+
+def ship(tool: Tool, go: Path, environment: Mapping[str, str], folder: Path) -> None:
+    """Copy what goes with a binary; the compiler has fetched its module."""
+    if not (paths := SHIPPED.get(tool.name)):
+        return
+    command = [str(go), "list", "-m", "-f", "{{.Dir}}", PINNED_MODULES[tool.name]]
+    done = subprocess.run(command, cwd=tool.folder, env=environment, check=True, capture_output=True, text=True)
+    for path in paths:
+        # Not its mode: Go keeps modules read-only.
+        shutil.copyfile(Path(done.stdout.strip(), path), folder / Path(path).name)
 
 
 def _run(command: Sequence[str], tool: Tool, environment: Mapping[str, str]) -> tuple[int, str]:
@@ -301,8 +330,13 @@ def link(name: str, target: Path) -> None:
 
 
 def _link(tool: Tool, go_version: str) -> None:
-    for name in (tool.name, *(KUBERNETES_NAMES if tool.name == "kubernetes" else ())):
+    for name in (tool.name, *CALLED.get(tool.name, ())):
         link(name, _output(tool, go_version))
+
+
+def chosen(names: list[str]) -> list[str]:
+    """The tools to build when these are named on the command line."""
+    return names or [name for name in NAMES if name not in ON_DEMAND]
 
 
 def build(names: list[str]) -> None:
@@ -334,7 +368,7 @@ def _output(tool: Tool, go_version: str) -> Path:
 def main() -> None:
     """Parse the command line and build."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="tools to build (default: all)")
+    parser.add_argument("names", nargs="*", help=f"tools to build (default: all but {', '.join(ON_DEMAND)})")
     parser.add_argument("--list", action="store_true", help="show each tool, its version and what it is built from")
     arguments = parser.parse_args()
     # A script's background job begins with SIGINT ignored; the compiler would inherit that and not be interrupted.
@@ -347,7 +381,7 @@ def main() -> None:
                 print(f"{name:25} {tool.version:10} {PINNED_MODULES.get(name, tool.package)}")
         else:
             with only_build():
-                build(arguments.names or list(NAMES))
+                build(chosen(arguments.names))
     except BuildError as error:
         sys.exit(f"tools: {error}")
 

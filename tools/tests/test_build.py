@@ -214,6 +214,28 @@ def test_a_tool_that_changes_while_it_is_built_is_refused(checkout: Checkout, ha
     assert not (checkout.root / ".build/bin/pause").exists()
 
 
+def test_a_tool_that_takes_minutes_is_built_only_when_it_is_named(build: ModuleType) -> None:
+    assert "argocd" in build.NAMES
+    assert "argocd" not in build.chosen([])
+    assert build.chosen(["argocd"]) == ["argocd"]
+
+
+def test_what_a_tool_needs_of_its_module_is_put_beside_it(build: ModuleType, tmp_path: Path) -> None:
+    names = [Path(path).name for path in build.SHIPPED["argocd"]]
+    for path in build.SHIPPED["argocd"]:
+        (tmp_path / "module" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "module" / path).write_text(path)
+        # As Go keeps modules.
+        (tmp_path / "module" / path).chmod(0o444)
+    go = tmp_path / "go"
+    go.write_text(f'#!/bin/sh\necho "{tmp_path}/module"\n')
+    go.chmod(0o755)
+    (tmp_path / "out").mkdir()
+    for _ in range(2):
+        build.ship(build.Tool.read("argocd"), go, os.environ, tmp_path / "out")
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == sorted(names)
+
+
 def test_an_unknown_tool_is_refused_with_the_known_ones(build: ModuleType) -> None:
     with pytest.raises(build.BuildError, match="livekit-server"):
         build.Tool.read("lk")
