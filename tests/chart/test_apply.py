@@ -1,0 +1,66 @@
+"""What the chart renders changes nothing in the cluster when it is applied once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chart.helm import VALUES_FILES, render
+from lab.cluster.base import product_namespace
+from lab.kubectl import Kubectl
+from lab.stage import Stage
+
+pytestmark = pytest.mark.cluster
+
+NAMESPACE = "applied-twice"
+# Objects are what this is about; their pods would need images and Secrets.
+NO_PODS = {
+    "apiVersion": "v1",
+    "kind": "ResourceQuota",
+    "metadata": {"name": "no-pods"},
+    "spec": {"hard": {"pods": "0"}},
+}
+
+
+@pytest.fixture(scope="module")
+def kubectl(stage: Stage) -> Iterator[Kubectl]:
+    kubectl = stage.kubectl.in_namespace(NAMESPACE)
+    kubectl.apply(product_namespace(NAMESPACE))
+    kubectl.apply(NO_PODS)
+    yield kubectl
+    kubectl.run("delete", "namespace", NAMESPACE)
+
+
+@pytest.mark.parametrize("name", VALUES_FILES)
+def test_a_second_apply_writes_nothing(kubectl: Kubectl, tmp_path: Path, name: str) -> None:
+    file = tmp_path / "rendered.yaml"
+
+    def apply() -> dict[str, Any]:
+        file.write_text(render("--no-hooks", "--namespace", NAMESPACE, values=VALUES_FILES[name]))
+        kubectl.run("apply", "--server-side", "-f", str(file))
+        return _written(kubectl, file)
+
+    try:
+        first = apply()
+        kubectl.run("wait", "--for=jsonpath={.status.observedGeneration}=1", "deployment", "--all", "--timeout=30s")
+        assert apply() == first
+        # Fails with what differs.
+        kubectl.run("diff", "--server-side", "-f", str(file))
+    finally:
+        kubectl.run("delete", "--ignore-not-found", "-f", str(file))
+
+
+def _written(kubectl: Kubectl, file: Path) -> dict[str, Any]:
+    """Of each object, its generation, and what was applied, when and by whom; status is the cluster's own business."""
+    objects = kubectl.items("-f", str(file), "--show-managed-fields")
+    assert objects
+    return {
+        f"{each['kind']}/{each['metadata']['name']}": (
+            each["metadata"].get("generation"),
+            [entry for entry in each["metadata"]["managedFields"] if entry["operation"] == "Apply"],
+        )
+        for each in objects
+    }
