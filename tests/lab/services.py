@@ -122,6 +122,18 @@ def deploy(cluster: Cluster) -> Endpoints:
     return endpoints
 
 
+def share(product: Kubectl, other: Kubectl) -> None:
+    """Give another namespace what the product's pods need to use the servers, and to keep the state of calls.
+
+    Raises:
+        CommandError: the API server refused an object.
+    """
+    kinds = {LIVEKIT_SECRET: "Secret", GEMINI_SECRET: "Secret", STATE_SECRET: "Secret", CA_CONFIG_MAP: "ConfigMap"}
+    for name, kind in kinds.items():
+        data = product.get(kind.lower(), name)["data"]
+        other.apply({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data})
+
+
 def _kept(kubectl: Kubectl, name: str) -> dict[str, str] | None:
     """The values of a Secret that an earlier run made."""
     found = kubectl.run("get", "secret", name, "--ignore-not-found", "-o", "json")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from livekit import api
 
@@ -16,7 +16,7 @@ from lab.callers.caller import POD_ATTRIBUTE
 from lab.cluster import Cluster, get_cluster
 from lab.images import RECIPES, build
 from lab.kubectl import Kubectl
-from lab.paths import VALUES
+from lab.paths import CHART, VALUES
 from lab.real_services import RealServices
 from lab.services import Endpoints, deploy
 
@@ -43,6 +43,7 @@ class Stage:
         helm_args: what every install or upgrade of this stage is given besides the values file.
         real_gemini: whether the model is Google's, which answers in words.
         agent_name: which agent its workers answer as.
+        release: the release's name.
     """
 
     cluster: Cluster
@@ -51,17 +52,22 @@ class Stage:
     helm_args: list[str] = field(default_factory=list)
     real_gemini: bool = False
     agent_name: str = "voice-agent"
-    release: ClassVar[str] = RELEASE
+    release: str = RELEASE
+
+    @property
+    def _fullname(self) -> str:
+        """What the names of the release's objects begin with, as the chart makes it."""
+        return self.release if CHART.name in self.release else f"{self.release}-{CHART.name}"
 
     @property
     def deployment(self) -> str:
         """The workers' Deployment."""
-        return f"{self.release}-voice-agent-worker"
+        return f"{self._fullname}-worker"
 
     @property
     def keeper_deployment(self) -> str:
         """The keepers' Deployment, and their Lease."""
-        return f"{self.release}-voice-agent-keeper"
+        return f"{self._fullname}-keeper"
 
     @property
     def selector(self) -> str:
@@ -76,7 +82,7 @@ class Stage:
     @property
     def store_deployment(self) -> str:
         """The Deployment of the chart's own Valkey, where it runs one."""
-        return f"{self.release}-voice-agent-valkey"
+        return f"{self._fullname}-valkey"
 
     @property
     def store_selector(self) -> str:

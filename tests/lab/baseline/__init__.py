@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.cluster.base import product_namespace
-from lab.kubectl import Kubectl
 from lab.paths import VALUES
-from lab.services import CA_CONFIG_MAP, GEMINI_SECRET, LIVEKIT_SECRET
+from lab.services import share
 from lab.stage import Stage
 
 NAMESPACE = "blueprint"
@@ -61,13 +60,8 @@ def blueprint(stage: Stage, *, agent_name: str = AGENT_NAME, replicas: int = 2) 
     """
     kubectl = stage.kubectl.in_namespace(NAMESPACE)
     kubectl.apply(product_namespace(NAMESPACE))
-    kinds = {LIVEKIT_SECRET: "Secret", GEMINI_SECRET: "Secret", CA_CONFIG_MAP: "ConfigMap"}
-    kubectl.apply(*(_copy(stage.kubectl, kind, name) for name, kind in kinds.items()))
+    share(stage.kubectl, kubectl)
     return Blueprint(stage.cluster, kubectl, stage.endpoints, stage.helm_args, agent_name=agent_name, replicas=replicas)
-
-
-def _copy(kubectl: Kubectl, kind: str, name: str) -> dict[str, Any]:
-    return _named(kind, name, kubectl.get(kind.lower(), name)["data"])
 
 
 def _named(kind: str, name: str, data: dict[str, str]) -> dict[str, Any]:

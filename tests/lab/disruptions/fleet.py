@@ -29,7 +29,7 @@ def rolling_upgrade(stage: Stage, *args: str) -> set[str]:
     """Replace every pod by ``helm upgrade``; returns the replaced pods' names, which may still be draining."""
     before = stage.worker_names()
     stage.install(*_new_revision(), *args)
-    return _replaced(stage, before)
+    return replaced(stage, before)
 
 
 def begin_upgrade(stage: Stage) -> set[str]:
@@ -48,14 +48,14 @@ def change_configuration(stage: Stage) -> set[str]:
     """Change a setting that the pods read, by ``helm upgrade``; returns the replaced pods' names."""
     before = stage.worker_names()
     stage.install("--set", f"agent.callMemoryLimitMiB={600 + time.time_ns() % 100}")
-    return _replaced(stage, before)
+    return replaced(stage, before)
 
 
 def restart(stage: Stage) -> set[str]:
     """``kubectl rollout restart`` of the workers; returns the replaced pods' names."""
     before = stage.worker_names()
     stage.kubectl.run("rollout", "restart", f"deployment/{stage.deployment}")
-    return _replaced(stage, before)
+    return replaced(stage, before)
 
 
 def upgrade_chart(stage: Stage) -> None:
@@ -85,7 +85,12 @@ def wait_ready(stage: Stage) -> None:
     )
 
 
-def _replaced(stage: Stage, before: set[str]) -> set[str]:
+def replaced(stage: Stage, before: set[str]) -> set[str]:
+    """Wait until other workers than those named are ready, and return the names.
+
+    Raises:
+        AssertionError: one of the named is not to go.
+    """
     wait_ready(stage)
     kept = before & stage.worker_names()
     if kept:

@@ -9,7 +9,7 @@ import pytest
 from lab.baseline import NAMESPACE, WORKER, blueprint
 from lab.cluster import PRODUCT_NAMESPACE, Cluster
 from lab.kubectl import Kubectl
-from lab.services import CA_CONFIG_MAP, GEMINI_SECRET, LIVEKIT_SECRET, Endpoints
+from lab.services import CA_CONFIG_MAP, GEMINI_SECRET, LIVEKIT_SECRET, STATE_SECRET, Endpoints
 from lab.stage import Stage
 
 Objects = dict[tuple[str, str, str], dict[str, Any]]
@@ -38,7 +38,7 @@ class FakeKubectl:
 
 @pytest.fixture
 def objects() -> Objects:
-    names = {LIVEKIT_SECRET: "secret", GEMINI_SECRET: "secret", CA_CONFIG_MAP: "configmap"}
+    names = {LIVEKIT_SECRET: "secret", GEMINI_SECRET: "secret", STATE_SECRET: "secret", CA_CONFIG_MAP: "configmap"}
     return {
         (PRODUCT_NAMESPACE, kind, name): {"metadata": {"name": name, "uid": "1"}, "data": {"of": name}}
         for name, kind in names.items()
