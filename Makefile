@@ -50,7 +50,7 @@ dev: setup tools ## Run one agent and one caller as plain processes, without a c
 
 .PHONY: test test-unit test-chart test-ct test-integration test-e2e lint
 test: setup tools ## Run every test there is; this is what CI runs.
-	@$(RUN) pytest
+	@$(RUN) lab test
 
 test-unit: setup ## Run the tests that need no server, in seconds.
 	@$(RUN) pytest -m "not integration and not image and not cluster" images/agent/tests tools/tests tests/lab tests/bench

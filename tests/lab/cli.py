@@ -22,6 +22,7 @@ def main() -> None:
     verbs.add_parser("down", help="take the cluster down")
     verbs.add_parser("status", help="show the cluster")
     verbs.add_parser("images", help="build the images")
+    verbs.add_parser("test", help="run every test")
     verbs.add_parser("generate", help="write generated files anew")
     notes = verbs.add_parser("release-notes", help="print what the changelog says of a tagged version, if all is of it")
     notes.add_argument("tag", help="such as v0.1.0")
@@ -73,6 +74,10 @@ def _run(args: argparse.Namespace) -> int:
         case "images":
             for archive in build_images():
                 print(archive)
+        case "test":
+            from lab.suites import run as run_tests
+
+            return run_tests()
         case "generate":
             from lab.generate import generate
 
