@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from chart.helm import VALUES_FILES, render
 from lab.cluster.base import product_namespace
-from lab.kubectl import Kubectl
+from lab.kubectl import CommandError, Kubectl
 from lab.stage import Stage
 
 pytestmark = pytest.mark.cluster
@@ -49,6 +49,31 @@ def test_a_second_apply_writes_nothing(kubectl: Kubectl, tmp_path: Path, name: s
         assert apply() == first
         # Fails with what differs.
         kubectl.run("diff", "--server-side", "-f", str(file))
+    finally:
+        kubectl.run("delete", "--ignore-not-found", "-f", str(file))
+
+
+@pytest.mark.parametrize(("scaled", "left"), [(None, 1), (4, 4)], ids=["as-it-is", "scaled-before"])
+def test_what_upgrading_tells_of_replicas(kubectl: Kubectl, tmp_path: Path, scaled: int | None, left: int) -> None:
+    """From a fixed number to an autoscaler, and back, as UPGRADING.md says."""
+    file = tmp_path / "rendered.yaml"
+    deployment = "deployment/demo-voice-agent-worker"
+
+    def apply(*values: str, more: Sequence[str] = ()) -> int:
+        which = ("--show-only", "templates/worker/deployment.yaml", "--namespace", NAMESPACE)
+        file.write_text(render(*which, *values, values=VALUES_FILES["local"]))
+        kubectl.run("apply", "--server-side", "--field-manager=helm", *more, "-f", str(file))
+        return int(kubectl.get(deployment)["spec"]["replicas"])
+
+    try:
+        assert apply("--set", "replicas=3") == 3
+        if scaled is not None:
+            kubectl.run("scale", deployment, f"--replicas={scaled}")
+        assert apply("--set", "autoscaling.enabled=true") == left
+        if scaled is not None:
+            with pytest.raises(CommandError, match="conflict"):
+                apply("--set", "replicas=3")
+        assert apply("--set", "replicas=3", more=["--force-conflicts"]) == 3
     finally:
         kubectl.run("delete", "--ignore-not-found", "-f", str(file))
 
