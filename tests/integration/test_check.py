@@ -11,6 +11,7 @@ async def test_all_is_well(variables: dict[str, str]) -> None:
     assert code == 0, rows
     assert {name: row.split()[0] for name, row in rows.items()} == {
         "settings": "OK",
+        "secrets": "OK",
         "agent": "OK",
         "livekit": "OK",
         "gemini": "OK",
@@ -33,6 +34,7 @@ async def test_nobody_answers(variables: dict[str, str]) -> None:
     assert code == 1
     assert {name: row.split()[0] for name, row in rows.items()} == {
         "settings": "OK",
+        "secrets": "OK",
         "agent": "FAIL",
         "livekit": "FAIL",
         "gemini": "FAIL",

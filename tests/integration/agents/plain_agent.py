@@ -26,3 +26,10 @@ class WithModel(Agent):
                 api_key="own", vertexai=False, http_options=types.HttpOptions(base_url=os.environ["OWN_MODEL_URL"])
             ),
         )
+
+
+class Bare(Agent):
+    """Brings LiveKit's model, which finds its key and its endpoint by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(instructions="Be yourself.", llm=RealtimeModel(vertexai=False))

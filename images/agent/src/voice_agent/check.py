@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -16,7 +16,17 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from voice_agent import agents, gemini
-from voice_agent.settings import Problem, Settings, SettingsError, TracesExporter, missing_for_gemini, parse
+from voice_agent.settings import (
+    Problem,
+    Settings,
+    SettingsError,
+    TracesExporter,
+    lend_to_libraries,
+    missing_for_gemini,
+    parse,
+    sources,
+    variables,
+)
 from voice_agent.telemetry import traces
 
 # For each thing that is asked.
@@ -48,7 +58,7 @@ class Row:
         return "\n".join(lines)
 
 
-def main(environment: Mapping[str, str]) -> int:
+def main(environment: MutableMapping[str, str]) -> int:
     """Print a row for each thing that is checked; 1 if any failed."""
     failed = False
     for row in asyncio.run(rows(environment)):
@@ -57,15 +67,19 @@ def main(environment: Mapping[str, str]) -> int:
     return int(failed)
 
 
-async def rows(environment: Mapping[str, str]) -> list[Row]:
+async def rows(environment: MutableMapping[str, str]) -> list[Row]:
     """Check everything that the settings, as far as they are right, allow."""
     settings, problems = parse(environment)
+    found = sources(variables(Settings), environment)
+    lend_to_libraries(environment)
     agent, own_model = _agent(settings)
     if not own_model:
         problems += missing_for_gemini(settings)
-    wrong = {problem.variable for problem in problems}
+    # A credential is wrong, too, if its file is.
+    wrong = {problem.variable.removesuffix("_FILE") for problem in problems}
     return [
         *_settings(problems),
+        *_secrets(found, wrong),
         agent,
         _skipped("livekit", "no server or key to try")
         if wrong & _OF_LIVEKIT
@@ -96,6 +110,14 @@ def _settings(problems: list[Problem]) -> list[Row]:
     if not problems:
         return [Row("settings", Verdict.OK, "all settings can be read")]
     return [Row("settings", Verdict.FAIL, f"{problem.subject}: {problem.reason}", problem.fix) for problem in problems]
+
+
+def _secrets(found: Mapping[str, str], wrong: Collection[str]) -> list[Row]:
+    return [
+        Row("secrets", Verdict.OK, f"{variable} is from {source}")
+        for variable, source in found.items()
+        if variable not in wrong
+    ]
 
 
 def _agent(settings: Settings) -> tuple[Row, bool]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 
 from voice_agent import agents
 from voice_agent.call.keeping import seal_of
-from voice_agent.settings import Problem, Settings, SettingsError, missing_for_gemini, parse
+from voice_agent.settings import Problem, Settings, SettingsError, lend_to_libraries, missing_for_gemini, parse
 from voice_agent.state.seal import SealError
 
 
-def preflight(environment: Mapping[str, str]) -> Settings:
+def preflight(environment: MutableMapping[str, str]) -> Settings:
     """The settings in `environment`, whose agent can be made and has a model to talk with.
+
+    Args:
+        environment: the process's own, which gets the credentials that libraries look for in it.
 
     Raises:
         SettingsError: with every problem there is.
     """
     settings, problems = parse(environment)
+    lend_to_libraries(environment)
     try:
         if not agents.brings_model(settings.agent_class):
             problems += missing_for_gemini(settings)

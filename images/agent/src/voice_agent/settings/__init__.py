@@ -1,7 +1,9 @@
-"""Settings from the environment, the only source there is."""
+"""Settings from the environment; credentials from files, too."""
 
-from voice_agent.settings.base import Common, LogFormat, LogLevel, Problem, SettingsError, markdown_table
+from voice_agent.settings.base import Common, LogFormat, LogLevel, markdown_table, variables
+from voice_agent.settings.credentials import lend_to_libraries, sources
 from voice_agent.settings.keeper import KeeperSettings, StateStore, parse_keeper
+from voice_agent.settings.problem import Problem, SettingsError
 from voice_agent.settings.worker import (
     OtlpProtocol,
     Settings,
@@ -23,10 +25,13 @@ __all__ = [
     "StateStore",
     "TracesExporter",
     "VadChoice",
+    "lend_to_libraries",
     "markdown_tables",
     "missing_for_gemini",
     "parse",
     "parse_keeper",
+    "sources",
+    "variables",
 ]
 
 

@@ -1,10 +1,9 @@
-"""What all settings have in common: how they are read from the environment, and how a wrong one is told."""
+"""What all settings have in common, and how they are read from the environment."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -19,11 +18,18 @@ from pydantic import (
     ValidationError,
 )
 
+from voice_agent.settings.credentials import CREDENTIALS, file_variable, read_files
+from voice_agent.settings.problem import Problem, hidden
+
 # Set to "" they mean something; every other variable set to "" counts as not set, because that is what a
 # chart renders for a value that was left out.
 MEANINGFUL_WHEN_EMPTY = frozenset({"AGENT_NAME", "RECOVERY_LINE"})
-_SECRETS = frozenset({"LIVEKIT_API_SECRET", "GOOGLE_API_KEY", "KEEPER_SECRET", "STATE_KEYS", "REDIS_PASSWORD"})
-_STAND_INS = {"LIVEKIT_URL": "ws://unknown", "LIVEKIT_API_KEY": "unknown", "LIVEKIT_API_SECRET": "unknown"}
+_STAND_INS = {
+    "LIVEKIT_URL": "ws://unknown",
+    "LIVEKIT_API_KEY": "unknown",
+    "LIVEKIT_API_SECRET": "unknown",
+    "GOOGLE_API_KEY": "unknown",
+}
 
 
 class LogLevel(StrEnum):
@@ -40,34 +46,6 @@ class LogFormat(StrEnum):
 
     JSON = "json"
     TEXT = "text"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One setting that is wrong: what it is, why, and what to do."""
-
-    variable: str
-    value: str | None
-    """As set; None when it is not set, masked when it is a secret."""
-    reason: str
-    fix: str
-
-    @property
-    def subject(self) -> str:
-        """The variable and its value."""
-        return f"{self.variable} is not set" if self.value is None else f"{self.variable}={self.value}"
-
-    def __str__(self) -> str:
-        return f"{self.subject}\n    {self.reason}\n    Fix: {self.fix}"
-
-
-class SettingsError(Exception):
-    """One or more settings are wrong; the text lists all of them."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
-        count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
-        super().__init__(f"{count} wrong:\n\n" + "\n\n".join(f"  {problem}" for problem in problems))
 
 
 def url(*schemes: str) -> AfterValidator:
@@ -175,13 +153,21 @@ def read(kind: type[Kind], environment: Mapping[str, str]) -> tuple[Kind, list[P
     settings can go on: one start shows every problem.
     """
     values = {name: value for name, value in environment.items() if value.strip() or name in MEANINGFUL_WHEN_EMPTY}
+    from_files, problems = read_files(variables(kind), environment)
+    unread = {variable for variable in CREDENTIALS if file_variable(variable) in {each.variable for each in problems}}
+    values |= from_files | _stand_ins(unread)
     try:
-        return kind.model_validate(values), []
+        return kind.model_validate(values), problems
     except ValidationError as error:
-        problems = _problems(kind, error, values)
+        problems += _problems(kind, error, values)
         wrong = {problem.variable for problem in problems}
         rest = {name: value for name, value in values.items() if name not in wrong}
-        return kind.model_validate(_STAND_INS | rest), problems
+        return kind.model_validate(_stand_ins(wrong) | rest), problems
+
+
+def variables(kind: type[Common]) -> list[str]:
+    """The variables that settings of a kind are read from."""
+    return [str(field.alias) for field in kind.model_fields.values()]
 
 
 def markdown_table(kind: type[Common]) -> str:
@@ -195,8 +181,15 @@ def markdown_table(kind: type[Common]) -> str:
         else:
             value = field.default
             default = f"`{str(value).lower() if isinstance(value, bool) else value}`"
-        lines.append(f"| `{field.alias}` | {default} | {field.description} |")
+        variable = f"`{field.alias}`"
+        if field.alias in CREDENTIALS:
+            variable += f" or `{file_variable(field.alias)}`"
+        lines.append(f"| {variable} | {default} | {field.description} |")
     return "\n".join(lines) + "\n"
+
+
+def _stand_ins(names: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in _STAND_INS.items() if name in names}
 
 
 def _problems(kind: type[Common], error: ValidationError, values: Mapping[str, str]) -> list[Problem]:
@@ -212,5 +205,4 @@ def _problems(kind: type[Common], error: ValidationError, values: Mapping[str, s
 
 
 def _shown(variable: str, value: str | None) -> str | None:
-    secret = variable in _SECRETS
-    return f"(hidden, {len(value)} characters)" if secret and value is not None else value
+    return hidden(value) if variable in CREDENTIALS and value is not None else value

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import SecretStr
 
-from voice_agent.settings.base import Common, Problem, read, setting, url, urls
+from voice_agent.settings.base import Common, read, setting, url, urls
+from voice_agent.settings.problem import Problem
 
 
 class VadChoice(StrEnum):
