@@ -38,6 +38,8 @@ CHANGES: dict[str, tuple[str, set[str]]] = {
     "Google account": ("serviceAccount.workloadIdentity.gcpServiceAccount=a@b.example", set()),
     # Of the pods, only those that read it.
     "agent": ("agent.class=florist.shop:Florist", {WORKER}),
+    "secret in Secret Manager": ("secretManager.secrets.state.keys=other", {WORKER}),
+    "version of a secret": ("secretManager.secrets.state.keys=projects/p/secrets/s/versions/2", {WORKER}),
     "drain": ("drain.gracePeriodSeconds=300", {WORKER}),
     "labels of workers": ("podLabels.a=b", {WORKER}),
     "slots": ("agent.slots=5", {WORKER, KEEPER}),

@@ -11,7 +11,13 @@ from lab.paths import CHART, ROOT
 
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 # What Kubernetes and Helm say.
-NOT_OURS = {"CreateContainerConfigError", "0/1 Running", "values don't meet the specifications of the schema"}
+NOT_OURS = {
+    "CreateContainerConfigError",
+    "ContainerCreating",
+    "FailedMount",
+    "0/1 Running",
+    "values don't meet the specifications of the schema",
+}
 PAGES = sorted(
     {*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.md")}
     | {CHART / "README.md", ROOT / "images" / "agent" / "README.md"}

@@ -5,27 +5,16 @@ reported at once; each names the key, its value and the fix.
 {{- define "voice-agent.problems" -}}
 {{- $problems := list -}}
 {{- $v := .Values -}}
+{{- $credentials := include "voice-agent.credentials" . | fromJson -}}
 
 {{- if not $v.livekit.url -}}
 {{- $problems = append $problems "livekit.url is not set. Set it to your LiveKit server, for example wss://my-project.livekit.cloud." -}}
 {{- else if not (regexMatch "^wss?://[^/?#\\s]+" $v.livekit.url) -}}
 {{- $problems = append $problems (printf "livekit.url is %q, which is not a LiveKit URL. Begin it with wss:// (or ws:// inside the cluster)." $v.livekit.url) -}}
 {{- end -}}
-{{- if not $v.livekit.existingSecret.name -}}
-{{- $problems = append $problems (printf "livekit.existingSecret.name is not set. Make a Secret and name it there: kubectl -n %s create secret generic livekit-credentials --from-literal=%s=KEY --from-literal=%s=SECRET" (include "voice-agent.namespace" .) $v.livekit.existingSecret.apiKeyKey $v.livekit.existingSecret.apiSecretKey) -}}
-{{- end -}}
 
-{{- if $v.gemini.enabled -}}
-{{- $key := $v.gemini.apiKey.existingSecret -}}
-{{- if and $v.gemini.vertexai.enabled $key.name -}}
-{{- $problems = append $problems (printf "gemini.vertexai.enabled is true and gemini.apiKey.existingSecret.name is %q: the worker uses one or the other. Empty the one that you do not want." $key.name) -}}
-{{- end -}}
-{{- if and $v.gemini.vertexai.enabled (not $v.gemini.vertexai.project) -}}
+{{- if and $v.gemini.enabled $v.gemini.vertexai.enabled (not $v.gemini.vertexai.project) -}}
 {{- $problems = append $problems "gemini.vertexai.project is not set, and Vertex AI needs one. Set it to the project ID whose Vertex AI the pods use." -}}
-{{- end -}}
-{{- if not (or $v.gemini.vertexai.enabled $key.name) -}}
-{{- $problems = append $problems (printf "gemini has no credentials. Set gemini.vertexai.enabled=true and gemini.vertexai.project, or make a Secret and name it in gemini.apiKey.existingSecret.name: kubectl -n %s create secret generic gemini-api-key --from-literal=%s=KEY. If your agent brings another model, set gemini.enabled=false." (include "voice-agent.namespace" .) $key.key) -}}
-{{- end -}}
 {{- end -}}
 {{- if and $v.gemini.baseUrl (not (regexMatch "^https?://[^/?#\\s]+" $v.gemini.baseUrl)) -}}
 {{- $problems = append $problems (printf "gemini.baseUrl is %q, which is not a URL. Begin it with https://, or empty it for Google's own endpoint." $v.gemini.baseUrl) -}}
@@ -94,7 +83,7 @@ reported at once; each names the key, its value and the fix.
 {{- else if and $v.state.redis.url (regexMatch "//[^/@]*:[^/@]*@" $v.state.redis.url) -}}
 {{- $problems = append $problems "state.redis.url holds a password. Put it into a Secret and name that in state.redis.existingSecret.name." -}}
 {{- end -}}
-{{- if not $v.state.encryption.existingSecret.name -}}
+{{- if not (or $v.state.encryption.existingSecret.name (dig "STATE_KEYS" "resource" "" $credentials)) -}}
 {{- $problems = append $problems (printf "state.store is redis, but state.encryption.existingSecret.name is not set: what callers say would be stored readable. Make a Secret and name it there: kubectl -n %s create secret generic voice-agent-state --from-literal=%s=$(openssl rand 32 | basenc --base64url)" (include "voice-agent.namespace" .) $v.state.encryption.existingSecret.key) -}}
 {{- end -}}
 {{- if not $v.keeper.enabled -}}
@@ -139,7 +128,7 @@ reported at once; each names the key, its value and the fix.
 {{- if and (not $v.serviceAccount.create) $v.serviceAccount.workloadIdentity.gcpServiceAccount -}}
 {{- $problems = append $problems (printf "serviceAccount.workloadIdentity.gcpServiceAccount is %q, but serviceAccount.create is false, so there is nothing to annotate. Annotate your own ServiceAccount, or set serviceAccount.create=true." $v.serviceAccount.workloadIdentity.gcpServiceAccount) -}}
 {{- end -}}
-{{- range list "voice-agent.nameProblems" "voice-agent.podProblems" "voice-agent.gkeProblems" "voice-agent.externalSecretProblems" -}}
+{{- range list "voice-agent.nameProblems" "voice-agent.podProblems" "voice-agent.gkeProblems" "voice-agent.secretProblems" -}}
 {{- $problems = concat $problems (include . $ | fromJsonArray) -}}
 {{- end -}}
 {{- toJson $problems -}}

@@ -23,7 +23,8 @@
 {{- define "voice-agent.workerPodAnnotations" -}}
 {{- $gke := dict -}}
 {{- if .Values.gke.extendedRunTime }}{{ $_ := set $gke "cluster-autoscaler.kubernetes.io/safe-to-evict" "false" }}{{ end -}}
-{{- with merge (dict) .Values.podAnnotations $gke -}}
+{{- $credentials := include "voice-agent.credentialsChecksum" (dict "root" . "reader" "worker") | default "{}" | fromJson -}}
+{{- with merge (dict) .Values.podAnnotations $gke $credentials -}}
 {{- toYaml . -}}
 {{- end -}}
 {{- end -}}

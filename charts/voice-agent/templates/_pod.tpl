@@ -4,16 +4,9 @@
 {{- define "voice-agent.livekitEnv" -}}
 - name: LIVEKIT_URL
   value: {{ .Values.livekit.url | quote }}
-- name: LIVEKIT_API_KEY
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.livekit.existingSecret.name | quote }}
-      key: {{ .Values.livekit.existingSecret.apiKeyKey | quote }}
-- name: LIVEKIT_API_SECRET
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.livekit.existingSecret.name | quote }}
-      key: {{ .Values.livekit.existingSecret.apiSecretKey | quote }}
+{{- range list "LIVEKIT_API_KEY" "LIVEKIT_API_SECRET" }}
+{{- include "voice-agent.credentialEnv" (dict "root" $ "variable" .) }}
+{{- end }}
 {{- end -}}
 
 {{- define "voice-agent.podEnv" -}}
@@ -67,15 +60,10 @@
   value: {{ .vertexai.project | quote }}
 - name: GOOGLE_CLOUD_LOCATION
   value: {{ .vertexai.location | quote }}
-{{- else }}
-- name: GOOGLE_API_KEY
-  valueFrom:
-    secretKeyRef:
-      name: {{ .apiKey.existingSecret.name | quote }}
-      key: {{ .apiKey.existingSecret.key | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- include "voice-agent.credentialEnv" (dict "root" . "variable" "GOOGLE_API_KEY") }}
 - name: DRAIN_TIMEOUT_SECONDS
   value: {{ include "voice-agent.drainTimeoutSeconds" . | quote }}
 - name: DRAIN_FINISH_WITHIN_SECONDS
@@ -87,15 +75,7 @@
   value: {{ include "voice-agent.keeperTokenFile" . | quote }}
 - name: RECOVERY_LINE
   value: {{ .Values.keeper.recoveryLine | quote }}
-{{- with .Values.state.encryption.existingSecret }}
-{{- if .name }}
-- name: STATE_KEYS
-  valueFrom:
-    secretKeyRef:
-      name: {{ .name | quote }}
-      key: {{ .key | quote }}
-{{- end }}
-{{- end }}
+{{- include "voice-agent.credentialEnv" (dict "root" . "variable" "STATE_KEYS") }}
 {{- end }}
 - name: OTEL_TRACES_EXPORTER
   value: {{ .Values.telemetry.traces.exporter | quote }}
@@ -121,6 +101,9 @@
 {{- if .Values.keeper.enabled }}
 {{ include "voice-agent.keeperTokenMount" . }}
 {{- end }}
+{{- with include "voice-agent.credentialsMount" (dict "root" . "reader" "worker") }}
+{{ . }}
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ tpl (toYaml .) $ }}
 {{- end }}
@@ -131,6 +114,9 @@
   emptyDir: {}
 {{- if .Values.keeper.enabled }}
 {{ include "voice-agent.keeperTokenVolume" . }}
+{{- end }}
+{{- with include "voice-agent.credentialsVolume" (dict "root" . "reader" "worker") }}
+{{ . }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ tpl (toYaml .) $ }}
