@@ -132,19 +132,21 @@ async def test_an_agent_that_is_tethered_elsewhere_is_known_by_what_it_says_in_t
     assert ("AD_2" in room.dispatches) is (result is Result.RECOVERED), "deleting its dispatch would end the agent"
 
 
-async def test_where_a_worker_may_be_registered_that_never_answers_several_dispatches_wait_at_once(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("silent", "unanswered"), [(True, 2), (False, 1)], ids=["never-answers", "full-for-a-moment"])
+async def test_a_dispatch_that_no_worker_takes_does_not_hold_up_the_next_of_the_same_try(
+    monkeypatch: pytest.MonkeyPatch, silent: bool, unanswered: int
 ) -> None:
     monkeypatch.setattr(recovery, "ASSIGNED_WITHIN_SECONDS", 0.4)
     room = Room("gold")
-    room.unanswered = 2
-    served = replace(LOST, epoch=2, dispatch_id="AD_4")
+    room.unanswered = unanswered
+    taken = f"AD_{unanswered + 2}"
+    served = replace(LOST, epoch=2, dispatch_id=taken)
 
     async def supersede(*_: Any) -> None:
         pass
 
     keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: served, AlwaysLeading())
 
-    assert await keeper.run(LOST, silent=True) is Result.RECOVERED
+    assert await keeper.run(LOST, silent=silent) is Result.RECOVERED
     assert len({request.metadata for request in room.created}) == 1, "they are one try, with one epoch"
-    assert list(room.dispatches) == ["AD_4"]
+    assert list(room.dispatches) == [taken]

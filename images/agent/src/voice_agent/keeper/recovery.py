@@ -24,8 +24,11 @@ API_ERRORS = (api.TwirpError, aiohttp.ClientError, TimeoutError)
 
 # A dispatch that finds no worker at once never finds one (livekit-server 1.13.5): it must be made again.
 ASSIGNED_WITHIN_SECONDS = 2.0
+# Of a pod that is gone for good the others answer at once, but one may be full for a moment: while the successor of a
+# handover that the death cut off has not left it yet.
+_DISPATCHES_AT_ONCE = 2
 # Where one worker in two never answers, four dispatches of half a second each miss the other in 6 % of all cases.
-_DISPATCHES_AT_ONCE = 4
+_DISPATCHES_AT_ONCE_IF_SILENT = 4
 # The successor may have to start a process (3 s on an idle core, several times that on a starved one).
 TETHERED_WITHIN_SECONDS = 20.0
 # Then the caller has waited for longer than anybody does.
@@ -95,7 +98,8 @@ class Recovery:
                             return Result.CALLER_LEFT
                         epoch = await self._store.claim(call.call, above=epoch)
                         await self._fence(call, epoch)
-                        sent = await self._send_agent(call, epoch, at_once=_DISPATCHES_AT_ONCE if silent else 1)
+                        at_once = _DISPATCHES_AT_ONCE_IF_SILENT if silent else _DISPATCHES_AT_ONCE
+                        sent = await self._send_agent(call, epoch, at_once=at_once)
                     except (_NoAgentError, StoreError, *API_ERRORS) as error:
                         logger.warning("call %s has no agent yet: %s", call.call, str(error) or type(error).__name__)
                     except Exception:
