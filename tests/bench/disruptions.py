@@ -31,7 +31,8 @@ BLUEPRINT = "the published blueprint"
 # Trials in which a promise was broken and the machine stood still: not counted, and told.
 REPEATED = ", repeated because the machine stood still"
 RECORDS = BUILD / "disruptions.jsonl"
-CALLS = 6
+# Six fill two cores with callers and agents, and then the times are the machine's.
+CALLS = 4
 WANTED = 500
 # A trial on a machine that stood still is repeated, this often at the most.
 TRIES = 3

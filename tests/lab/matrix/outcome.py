@@ -41,6 +41,7 @@ class Outcome:
         silence_s: the longest unexplained silence of each struck call.
         gone_s: from each pod's notice to its end.
         restarted: containers restarted in pods that were not struck.
+        busy: the share of the machine's processors that was in use, 0 to 1, of each trial.
         findings: what was wrong, in words.
     """
 
@@ -59,11 +60,17 @@ class Outcome:
     silence_s: tuple[float, ...] = ()
     gone_s: tuple[float, ...] = ()
     restarted: int = 0
+    busy: tuple[float, ...] = ()
     findings: tuple[str, ...] = field(default=())
 
     @classmethod
     def of(
-        cls, reports: Sequence[CallReport], effect: Effect, gone_s: Mapping[str, float], restarted: int = 0
+        cls,
+        reports: Sequence[CallReport],
+        effect: Effect,
+        gone_s: Mapping[str, float],
+        restarted: int = 0,
+        busy: Sequence[float] = (),
     ) -> Outcome:
         """What one disruption came to.
 
@@ -72,6 +79,7 @@ class Outcome:
             effect: the disruption.
             gone_s: of each pod that went, seconds from its notice to its end.
             restarted: containers restarted in pods that were not struck.
+            busy: the share of the machine that was in use, if it is known.
         """
         usual = [
             turn.latency_s
@@ -101,6 +109,7 @@ class Outcome:
             silence_s=tuple(report.longest_silence_s for report in struck),
             gone_s=tuple(seconds for pod, seconds in gone_s.items() if pod in effect.gone),
             restarted=restarted,
+            busy=tuple(busy),
             findings=tuple(
                 f"call {report.call}: {', '.join(report.findings)}" for report in reports if report.findings
             ),

@@ -51,6 +51,7 @@ def verdicts(outcomes: Mapping[str, Outcome]) -> list[str]:
         said.append(
             f"{promise} rows, answered again (s), median / p95 / max: {spread(waits)}; promised p95 below {seconds:.2f}"
         )
+    said.append(f"share of the machine in use during a trial, median / p95 / max: {spread(everything.busy)}")
     return said
 
 

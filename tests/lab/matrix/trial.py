@@ -11,6 +11,7 @@ from lab.callers import CallFleet, CallPlan, CallReport, StarvedError
 from lab.callers.results import STARVED_SECONDS
 from lab.matrix.departures import watch
 from lab.matrix.outcome import Outcome
+from lab.matrix.processors import ProcessorTime
 from lab.matrix.rows import Promise, Row
 from lab.matrix.scene import Scene
 from lab.stage import Stage
@@ -77,7 +78,7 @@ async def run(stage: Stage, row: Row, plan: CallPlan, calls: int) -> Trial:
         plan: of the calls.
         calls: how many.
     """
-    before = await asyncio.to_thread(_restarts, stage)
+    before, began = await asyncio.to_thread(_restarts, stage), ProcessorTime.now()
     async with watch(stage) as departures, CallFleet(plan, calls) as fleet:
         await fleet.all_answering()
         await fleet.more_answers(ANSWERS_BEFORE)
@@ -88,7 +89,8 @@ async def run(stage: Stage, row: Row, plan: CallPlan, calls: int) -> Trial:
         reports = [report.when_killed(set(effect.killed)) for report in await fleet.finish()]
     spared = effect.struck if row.promise not in (Promise.UNTOUCHED, Promise.OUTAGE) else frozenset()
     restarted = _restarted(before, await asyncio.to_thread(_restarts, stage), spared)
-    return Trial(row, Outcome.of(reports, effect, departures.seconds, restarted), reports)
+    busy = ProcessorTime.now().busy_since(began)
+    return Trial(row, Outcome.of(reports, effect, departures.seconds, restarted, [busy]), reports)
 
 
 def _restarts(stage: Stage) -> Counter[str]:
