@@ -5,8 +5,7 @@
 {{- end -}}
 
 {{- define "voice-agent.headroomSelector" -}}
-app.kubernetes.io/name: {{ include "voice-agent.name" . | toYaml }}
-app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" | toYaml }}
+{{ include "voice-agent.releaseSelector" . }}
 app.kubernetes.io/component: headroom
 {{- end -}}
 

@@ -14,8 +14,7 @@ http://{{ include "voice-agent.keeperName" . }}.{{ include "voice-agent.namespac
 {{- end -}}
 
 {{- define "voice-agent.keeperSelector" -}}
-app.kubernetes.io/name: {{ include "voice-agent.name" . | toYaml }}
-app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" | toYaml }}
+{{ include "voice-agent.releaseSelector" . }}
 app.kubernetes.io/component: keeper
 {{- end -}}
 

@@ -1,8 +1,7 @@
 {{/* What is scraped, how its series are selected, and whether the cluster knows the kinds that say so. */}}
 
 {{- define "voice-agent.monitoringLabels" -}}
-app.kubernetes.io/name: {{ include "voice-agent.name" . | toYaml }}
-app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" | toYaml }}
+{{ include "voice-agent.releaseSelector" . }}
 app.kubernetes.io/component: monitoring
 {{ include "voice-agent.objectLabels" . }}
 {{- end -}}

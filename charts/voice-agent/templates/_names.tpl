@@ -32,10 +32,15 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What selects the worker's pods: never changes between versions. */}}
-{{- define "voice-agent.workerSelector" -}}
+{{/* What all pods of the release are known by. */}}
+{{- define "voice-agent.releaseSelector" -}}
 app.kubernetes.io/name: {{ include "voice-agent.name" . | toYaml }}
 app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" | toYaml }}
+{{- end -}}
+
+{{/* What selects the worker's pods: never changes between versions. */}}
+{{- define "voice-agent.workerSelector" -}}
+{{ include "voice-agent.releaseSelector" . }}
 app.kubernetes.io/component: worker
 {{- end -}}
 

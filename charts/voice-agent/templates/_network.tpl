@@ -77,8 +77,7 @@ to:
 {{- define "voice-agent.peers" -}}
 - podSelector:
     matchLabels:
-      app.kubernetes.io/name: {{ include "voice-agent.name" .root | toYaml }}
-      app.kubernetes.io/instance: {{ .root.Release.Name | trunc 63 | trimSuffix "-" | toYaml }}
+      {{- include "voice-agent.releaseSelector" .root | nindent 6 }}
     matchExpressions:
       - key: app.kubernetes.io/component
         operator: In

@@ -13,8 +13,7 @@ redis://{{ include "voice-agent.valkeyName" . }}.{{ include "voice-agent.namespa
 {{- end -}}
 
 {{- define "voice-agent.valkeySelector" -}}
-app.kubernetes.io/name: {{ include "voice-agent.name" . | toYaml }}
-app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" | toYaml }}
+{{ include "voice-agent.releaseSelector" . }}
 app.kubernetes.io/component: valkey
 {{- end -}}
 
