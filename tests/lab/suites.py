@@ -81,8 +81,3 @@ def _followed(arguments: Sequence[str]) -> tuple[int, str]:
         return process.wait(), "".join(said)
     finally:
         process.kill()
-
-
-def listed() -> list[Path]:
-    """The folders that it runs, for a test that none is forgotten."""
-    return [ROOT / word for arguments in (COMPUTING, *LIVE) for word in arguments if "/" in word]

@@ -69,9 +69,9 @@ def main(environment: MutableMapping[str, str]) -> int:
 
 async def rows(environment: MutableMapping[str, str]) -> list[Row]:
     """Check everything that the settings, as far as they are right, allow."""
-    settings, problems = parse(environment)
     found = sources(variables(Settings), environment)
     lend_to_libraries(environment)
+    settings, problems = parse(environment)
     agent, own_model = _agent(settings)
     if not own_model:
         problems += missing_for_gemini(settings)

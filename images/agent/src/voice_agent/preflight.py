@@ -19,8 +19,8 @@ def preflight(environment: MutableMapping[str, str]) -> Settings:
     Raises:
         SettingsError: with every problem there is.
     """
-    settings, problems = parse(environment)
     lend_to_libraries(environment)
+    settings, problems = parse(environment)
     try:
         if not agents.brings_model(settings.agent_class):
             problems += missing_for_gemini(settings)

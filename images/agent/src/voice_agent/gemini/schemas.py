@@ -21,8 +21,8 @@ _MESSAGES: tuple[type[BaseModel], ...] = (
 )
 
 
-def build() -> int:
-    """Build the schemas of all that a session says and hears; returns how many types that are."""
+def build() -> None:
+    """Build the schemas of all that a session says and hears."""
     built: set[type[BaseModel]] = set()
     waiting = [*_MESSAGES]
     while waiting:
@@ -33,7 +33,6 @@ def build() -> int:
         model.model_rebuild()
         for field in model.model_fields.values():
             waiting.extend(_models(field.annotation))
-    return len(built)
 
 
 def _models(annotation: Any) -> Iterable[type[BaseModel]]:
