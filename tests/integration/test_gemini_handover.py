@@ -258,19 +258,24 @@ async def test_a_held_session_keeps_what_it_hears_and_goes_on_with_it(gemini: Si
     assert call.errors.empty()
 
 
-async def test_a_successor_adds_what_it_has_heard_itself(gemini: Simulator, open_call: OpenCall) -> None:
+@pytest.mark.parametrize("said_s", [0.06, 0.5], ids=["hardly-begun", "under-way"])
+@pytest.mark.parametrize("off_s", [-0.3, 0.0, 0.3], ids=["cut-too-early", "cut-known", "cut-too-late"])
+async def test_a_successor_adds_what_it_has_heard_itself(
+    gemini: Simulator, open_call: OpenCall, off_s: float, said_s: float
+) -> None:
+    """Each word once, though a busy node tells of the cut late, or hears the caller late itself."""
     old = open_call()
     await old.ask(Frame(Kind.ASK, 3, 1))
     await at_boundary(old)
     new = open_call(held=True)
     question = encode(Frame(Kind.ASK, 3, 2), RATE)
-    half = question[: RATE // 2]
-    old.push(half)
-    new.push(half)
+    begun = np.concatenate([np.zeros(RATE // 2, np.int16), question[: int(said_s * RATE)]])
+    old.push(begun)
+    new.push(begun)
     saved = await session_of(old).hold()
-    rest = np.concatenate([question[RATE // 2 :], np.zeros(RATE // 2, np.int16)])
+    rest = np.concatenate([question[int(said_s * RATE) :], np.zeros(RATE // 2, np.int16)])
     new.push(rest)
 
     # A call's audio comes as fast as time passes.
-    await session_of(new).resume(saved, cut=time.monotonic() - len(rest) / RATE)
+    await session_of(new).resume(saved, cut=time.monotonic() - len(rest) / RATE + off_s)
     assert await frames_of(await new.generation()) == [Frame(Kind.ANSWER, 3, 2, turns=2)]

@@ -10,16 +10,16 @@ from collections.abc import Callable
 
 RATE = 16_000
 """Samples a second, mono 16-bit PCM: what the Live API takes."""
-_BYTES_A_SECOND = RATE * 2
+BYTES_A_SECOND = RATE * 2
 # Of full scale: louder than comfort noise, which lies under -50 dB, softer than the softest caller.
-_THRESHOLD = 0.006
+THRESHOLD = 0.006
 # Speech pauses for a moment within this time; a sound that does not is noise, and only what is louder counts.
 _FLOOR_SECONDS = 3.0
 _ABOVE_FLOOR = 2.0
 _ONSET_SECONDS = 0.1
 _END_SECONDS = 0.5
 # Kept before what the gate takes for the beginning: consonants are softer than vowels.
-_PREROLL = int(0.3 * _BYTES_A_SECOND)
+_PREROLL = int(0.3 * BYTES_A_SECOND)
 # A track that sends nothing, because the caller muted it, is not in the middle of an utterance.
 _STALE_SECONDS = 1.0
 
@@ -36,7 +36,7 @@ class CallerAudio:
     """
 
     def __init__(self, longest_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._longest = int(longest_s * _BYTES_A_SECOND)
+        self._longest = int(longest_s * BYTES_A_SECOND)
         self._clock = clock
         self._pcm = bytearray()
         self._start = 0
@@ -62,12 +62,11 @@ class CallerAudio:
     @property
     def seconds(self) -> float:
         """How much was pushed in all."""
-        return self.end / _BYTES_A_SECOND
+        return self.end / BYTES_A_SECOND
 
-    def since(self, moment: float) -> bytes:
-        """What is kept of the audio that came after a moment on the clock."""
-        samples = max(0, int((self._pushed_at - moment) * RATE)) if self._pcm else 0
-        return bytes(self._pcm[-samples * 2 :]) if samples else b""
+    def heard_since(self, moment: float) -> int:
+        """How many bytes came after a moment on the clock."""
+        return 2 * int((self._pushed_at - moment) * RATE) if self._pushed_at > moment else 0
 
     def offset(self, position: int) -> int:
         """Where in `pcm` a position is."""
@@ -86,12 +85,12 @@ class CallerAudio:
     @property
     def quiet_s(self) -> float:
         """Seconds since the last sound that was not noise; a muted caller sends none at all."""
-        return self._quiet / _BYTES_A_SECOND + self._clock() - self._pushed_at
+        return self._quiet / BYTES_A_SECOND + self._clock() - self._pushed_at
 
     @property
     def voiced_s(self) -> float:
         """Seconds of sound, without the pauses, in the utterances kept."""
-        return self._voiced / _BYTES_A_SECOND
+        return self._voiced / BYTES_A_SECOND
 
     def push(self, pcm: bytes) -> bool:
         """Take the next samples, 50 ms or so; returns whether an utterance began or ended."""
@@ -118,27 +117,27 @@ class CallerAudio:
         elif self._speaking:
             self._forget(position, [position], self._loud)
         else:
-            self._forget(self.end - (_BYTES_A_SECOND if interrupted else self._moment()), [], 0)
+            self._forget(self.end - (BYTES_A_SECOND if interrupted else self._moment()), [], 0)
 
     def _gate(self, pcm: bytes) -> None:
         level = _level(pcm)
         self._levels.append(level)
-        settled = len(self._levels) * len(pcm) > _FLOOR_SECONDS * _BYTES_A_SECOND
+        settled = len(self._levels) * len(pcm) > _FLOOR_SECONDS * BYTES_A_SECOND
         if settled:
             self._levels.popleft()
-        if level > max(_THRESHOLD, _ABOVE_FLOOR * min(self._levels) if settled else 0.0):
+        if level > max(THRESHOLD, _ABOVE_FLOOR * min(self._levels) if settled else 0.0):
             self._loud += len(pcm)
             self._quiet = 0
             if self._speaking:
                 self._voiced += len(pcm)
-            elif self._loud >= _ONSET_SECONDS * _BYTES_A_SECOND:
+            elif self._loud >= _ONSET_SECONDS * BYTES_A_SECOND:
                 self._speaking = True
                 self._voiced += self._loud
                 self._onsets.append(self.end - self._loud)
         else:
             self._loud = 0
             self._quiet += len(pcm)
-            if self._speaking and self._quiet >= _END_SECONDS * _BYTES_A_SECOND:
+            if self._speaking and self._quiet >= _END_SECONDS * BYTES_A_SECOND:
                 self._speaking = False
                 self.ended_at = self._clock()
                 if not self._voiced:
