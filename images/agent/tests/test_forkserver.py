@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from voice_agent.worker.server import FORKSERVER
+
 # In a process of its own: whatever other tests have used here is built.
-_PROGRAM = """
-import voice_agent.worker.forkserver
+_PROGRAM = f"""
+import {FORKSERVER}
 from google.genai import types
 sent = types.LiveConnectParameters, types.LiveClientMessage, types.LiveClientContent, types.Blob, types.Tool
 heard = types.LiveServerMessage, types.LiveServerContent, types.Part, types.Transcription, types.UsageMetadata

@@ -19,7 +19,6 @@ from voice_agent.call import process, session
 from voice_agent.call.errand import Kind
 from voice_agent.settings import Settings
 from voice_agent.telemetry import metrics
-from voice_agent.worker import forkserver
 from voice_agent.worker.control import Jobs
 from voice_agent.worker.drain import Drain, Outcome
 from voice_agent.worker.slots import FULL_THRESHOLD, NoFreeSlotError, Slots
@@ -32,6 +31,9 @@ RETRY_FOR_EVER = sys.maxsize
 
 # A starved node is slow, not broken; livekit-agents' own 10 s has it kill and start processes in a loop.
 PROCESS_START_TIMEOUT_SECONDS = 60
+
+# By name: what it imports and builds, this process has no use for.
+FORKSERVER = "voice_agent.worker.forkserver"
 
 # Lets a caller, or an operator who looks at the room, know which pod serves the call.
 POD_ATTRIBUTE = "voice-agent.pod"
@@ -56,7 +58,7 @@ class CallServer(AgentServer):
             num_idle_processes=settings.idle_processes,
             job_memory_limit_mb=settings.call_memory_limit_mib,
             initialize_process_timeout=PROCESS_START_TIMEOUT_SECONDS,
-            preload_modules=[forkserver.__name__],
+            preload_modules=[FORKSERVER],
             log_level=settings.log_level,
             # Its health endpoint says OK before registration and in a drain; the probes are ours.
             host="127.0.0.1",
