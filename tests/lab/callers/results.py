@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import numpy as np
@@ -207,9 +208,29 @@ class CallReport:
         """In words."""
         return ", ".join(["ok"] * self.ok + self.findings)
 
+    @property
+    def story(self) -> str:
+        """Turn by turn and agent by agent, a line each, at wall-clock times: to be laid beside the pods' logs."""
+        told = [(turn.asked, _turn_line(turn)) for turn in self.turns]
+        for stay in self.agents:
+            told.append((stay.joined, f"{stay.agent} in {stay.pod} came"))
+            if stay.left is not None:
+                told.append((stay.left, f"{stay.agent} left"))
+        told += [(sound.start, f"{sound.agent} audible for {sound.end - sound.start:.2f} s") for sound in self.sounds]
+        lines = [f"call {self.call}: {self.verdict}"]
+        lines += [f"  {datetime.fromtimestamp(when, UTC):%H:%M:%S.%f} {what}" for when, what in sorted(told)]
+        return "\n".join(lines)
+
     def when_killed(self, pods: set[str]) -> CallReport:
         """The report, told which pods were killed without a warning during the call."""
         return replace(self, agent_died=not pods.isdisjoint(self.pods))
+
+
+def _turn_line(turn: Turn) -> str:
+    asked = f"question {turn.question} ({turn.kind}), {turn.asked_end - turn.asked:.2f} s long"
+    if turn.latency_s is None:
+        return f"{asked}, not answered"
+    return f"{asked}, answered {turn.latency_s:.2f} s after its end, by {turn.pod}"
 
 
 @dataclass(frozen=True)
@@ -276,7 +297,7 @@ class Summary:
 
 
 def assert_ok(reports: Sequence[CallReport]) -> None:
-    """Hold every call to what its report allows.
+    """Hold every call to what its report allows, and print the stories of those that fall short.
 
     Raises:
         AssertionError: something was wrong with a call.
@@ -286,6 +307,9 @@ def assert_ok(reports: Sequence[CallReport]) -> None:
     if summary.ok:
         return
     words = "; ".join(f"call {report.call}: {report.verdict}" for report in reports) or "no calls"
+    for report in reports:
+        if not report.ok:
+            print(report.story)
     if summary.longest_stall_s > STARVED_SECONDS:
         raise StarvedError(f"no processor for {summary.longest_stall_s:.1f} s; {words}")
     raise AssertionError(words)

@@ -261,6 +261,17 @@ def test_a_machine_that_stood_still_is_told_apart_from_a_fault() -> None:
         assert_ok([])
 
 
+def test_a_failure_tells_what_happened_in_the_calls_that_fell_short(capsys: pytest.CaptureFixture[str]) -> None:
+    good = call_of(asked(1, 0.0), answer(1, 1.0))
+    bad = dataclasses.replace(call_of(asked(1, 0.0), answer(1, 1.0), asked(2, 5.0), Lost(20.0, 2)), call=7)
+    with pytest.raises(AssertionError):
+        assert_ok([good, bad])
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "call 7: 1 lost (question 2)"
+    assert [line for line in told if "question 1 (ASK)" in line and "by pod-a" in line]
+    assert [line for line in told if "question 2 (ASK)" in line and line.endswith("not answered")]
+
+
 def test_question_numbers_that_repeat_after_256_are_told_apart() -> None:
     events: list[Event] = []
     for question in range(1, 301):
