@@ -44,6 +44,8 @@ class Stage:
         real_gemini: whether the model is Google's, which answers in words.
         agent_name: which agent its workers answer as.
         release: the release's name.
+        changes: values, by key, that a disruption has changed and that stay so: what is installed next would roll
+            every pod once more only to take them back.
     """
 
     cluster: Cluster
@@ -53,6 +55,7 @@ class Stage:
     real_gemini: bool = False
     agent_name: str = "voice-agent"
     release: str = RELEASE
+    changes: dict[str, str] = field(default_factory=dict)
 
     @property
     def _fullname(self) -> str:
@@ -97,8 +100,13 @@ class Stage:
         self.kubectl.install(self.release, *self.arguments(*args), wait=wait)
 
     def arguments(self, *args: str) -> list[str]:
-        """What helm is given: the values, what this stage adds, and ``args``."""
-        return ["--values", str(VALUES / "local.yaml"), *self.helm_args, *args]
+        """What helm is given: the values, what this stage adds and has changed, and ``args``."""
+        return ["--values", str(VALUES / "local.yaml"), *self.helm_args, *self.changed, *args]
+
+    @property
+    def changed(self) -> list[str]:
+        """`changes` as helm is told of them."""
+        return [word for key, value in self.changes.items() for word in ("--set", f"{key}={value}")]
 
     def uninstall(self) -> None:
         """Remove the release and wait until its pods are gone."""

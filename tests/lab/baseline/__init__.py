@@ -44,7 +44,7 @@ class Blueprint(Stage):
         # The pods do not follow a change of a ConfigMap by themselves.
         key = hashlib.sha256(WORKER.read_bytes()).hexdigest()[:12]
         values += ["--set-string", f"agent.name={self.agent_name},podAnnotations.voice-agent/baseline={key}"]
-        return [*values, "--set", f"replicas={self.replicas}", *self.helm_args, *args]
+        return [*values, "--set", f"replicas={self.replicas}", *self.helm_args, *self.changed, *args]
 
 
 def blueprint(stage: Stage, *, agent_name: str = AGENT_NAME, replicas: int = 2) -> Blueprint:

@@ -21,21 +21,24 @@ UNREAD = (
 )
 
 
-def _new_revision() -> tuple[str, str]:
-    return "--set-string", f"podAnnotations.voice-agent/revision={time.time_ns()}"
+def _new_revision(stage: Stage) -> None:
+    # A number would be refused: annotations are strings.
+    stage.changes["podAnnotations.voice-agent/revision"] = f"at-{time.time_ns()}"
 
 
-def rolling_upgrade(stage: Stage, *args: str) -> set[str]:
+def rolling_upgrade(stage: Stage) -> set[str]:
     """Replace every pod by ``helm upgrade``; returns the replaced pods' names, which may still be draining."""
     before = stage.worker_names()
-    stage.install(*_new_revision(), *args)
+    _new_revision(stage)
+    stage.install()
     return replaced(stage, before)
 
 
 def begin_upgrade(stage: Stage) -> set[str]:
     """``helm upgrade`` without waiting; returns, as soon as the first pod was told to go, the names of all old ones."""
     before = stage.worker_names()
-    stage.kubectl.helm("upgrade", stage.release, str(CHART), *stage.arguments(*_new_revision()))
+    _new_revision(stage)
+    stage.kubectl.helm("upgrade", stage.release, str(CHART), *stage.arguments())
     deadline = time.monotonic() + ROLLOUT_SECONDS
     while before <= stage.worker_names():
         if time.monotonic() > deadline:
@@ -47,7 +50,8 @@ def begin_upgrade(stage: Stage) -> set[str]:
 def change_configuration(stage: Stage) -> set[str]:
     """Change a setting that the pods read, by ``helm upgrade``; returns the replaced pods' names."""
     before = stage.worker_names()
-    stage.install("--set", f"agent.callMemoryLimitMiB={600 + time.time_ns() % 100}")
+    stage.changes["agent.callMemoryLimitMiB"] = str(600 + time.time_ns() % 100)
+    stage.install()
     return replaced(stage, before)
 
 
