@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import features
+from lab.matrix import records
 from lab.paths import CHART, ROOT, VALUES, tool
 from lab.version import carriers
 from voice_agent.settings import markdown_tables
@@ -20,6 +21,7 @@ GOLDENS = ROOT / "tests" / "chart" / "goldens"
 WITH_CRDS = ROOT / "tests" / "chart" / "values"
 IMAGE_README = ROOT / "images" / "agent" / "README.md"
 COMPARISON = ROOT / "docs" / "comparison.md"
+DISRUPTIONS = ROOT / "docs" / "disruptions.md"
 # Where a table goes in a page that is written by hand; in the chart's README the first line alone.
 _BEGINS = "<!-- {}: written by `make generate` -->\n"
 _ENDS = "<!-- end of {} -->"
@@ -46,6 +48,7 @@ def generators() -> dict[Path, Callable[[], str]]:
         CHART / "README.md": _chart_readme,
         IMAGE_README: lambda: _with_table(IMAGE_README, "settings", markdown_tables()),
         COMPARISON: lambda: _with_table(COMPARISON, "comparison", features.comparison()),
+        DISRUPTIONS: lambda: _with_table(DISRUPTIONS, "figures", _figures()),
         **goldens,
     }
 
@@ -107,6 +110,10 @@ def _with_table(page: Path, name: str, table: str) -> str:
     before, begins, rest = page.read_text().partition(_BEGINS.format(name))
     _, ends, after = rest.partition(_ENDS.format(name))
     return f"{before}{begins}{table}{ends}{after}"
+
+
+def _figures() -> str:
+    return records.report(records.read(DISRUPTIONS.with_suffix(".jsonl")))
 
 
 def _golden(values: Path) -> Callable[[], str]:

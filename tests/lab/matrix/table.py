@@ -14,6 +14,9 @@ _HEAD = (
     "memory lost", "added delay (s)", "answered again (s)", "longest silence (s)", "pod gone (s)",
 )  # fmt: skip
 
+_LOSE_NO_TURN = (Promise.PLANNED, Promise.MODEL, Promise.UNTOUCHED)
+_AFTER = {Promise.DEATH: "After a death", Promise.NODE: "After silence"}
+
 
 def spread(values: Sequence[float]) -> str:
     """Median, 95th percentile and maximum; a dash without values."""
@@ -40,18 +43,19 @@ def table(outcomes: Mapping[str, Outcome]) -> str:
     return "\n".join([f"| {' | '.join(_HEAD)} |", f"|{'---|' * len(_HEAD)}", *rows])
 
 
-def verdicts(outcomes: Mapping[str, Outcome]) -> list[str]:
-    """What is told of the promises, a sentence each."""
+def verdicts(outcomes: Mapping[str, Outcome], *, promised: bool = True) -> list[str]:
+    """What came of the promises, or only of the calls where nothing was promised; a sentence each."""
     everything = Outcome.together(outcomes.values())
-    said = [f"{everything.lost_calls} of {everything.calls} call-disruptions lost a call; {_bound(everything)}"]
-    delays = [d for name, o in outcomes.items() if MATRIX[name].promise is Promise.PLANNED for d in o.added_delay_s]
-    said.append(f"planned rows, added reply delay (s), median / p95 / max: {spread(delays)}; promised p95 below 0.50")
-    for promise, seconds in ((Promise.DEATH, 3.0), (Promise.NODE, 6.0)):
-        waits = [wait for name, o in outcomes.items() if MATRIX[name].promise is promise for wait in o.again_s]
-        said.append(
-            f"{promise} rows, answered again (s), median / p95 / max: {spread(waits)}; promised p95 below {seconds:.2f}"
-        )
-    said.append(f"share of the machine in use during a trial, median / p95 / max: {spread(everything.busy)}")
+    said = [f"{everything.lost_calls} of {everything.calls} call-disruptions lost a call; {_bound(everything)}."]
+    if promised:
+        spared = Outcome.together(o for name, o in outcomes.items() if MATRIX[name].promise in _LOSE_NO_TURN)
+        said.append(f"Turns lost in rows that may lose none: {spared.lost_turns} of {spared.asked}.")
+        delays = [d for name, o in outcomes.items() if MATRIX[name].promise is Promise.PLANNED for d in o.added_delay_s]
+        said.append(f"Planned rows, added reply delay: {spread(delays)} s; promised p95 below 0.50 s.")
+        for promise, seconds in ((Promise.DEATH, 3.0), (Promise.NODE, 6.0)):
+            waits = [wait for name, o in outcomes.items() if MATRIX[name].promise is promise for wait in o.again_s]
+            said.append(f"{_AFTER[promise]}, answered again: {spread(waits)} s; promised p95 below {seconds:.2f} s.")
+    said.append(f"Share of the machine in use during a trial: {spread(everything.busy)}.")
     return said
 
 

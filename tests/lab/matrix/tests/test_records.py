@@ -1,0 +1,41 @@
+"""Figures add up over runs, and say where they come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.matrix import MATRIX, Outcome, Trial, records
+from lab.matrix.records import BLUEPRINT, OURS, REPEATED
+
+
+def trial(row: str, **figures: object) -> Trial:
+    return Trial(MATRIX[row], Outcome(trials=1, calls=4, **figures), ())  # type: ignore[arg-type]
+
+
+def test_trials_of_several_runs_are_one_table(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "records.jsonl"
+    for _ in range(2):
+        records.note(file, OURS, trial("kill", struck=3, asked=20, lost_turns=1, again_s=(1.0, 2.0)))
+    records.note(file, BLUEPRINT, trial("kill", struck=2, lost_calls=2, findings=("call 1: call lost (no answer)",)))
+    found = records.read(file)
+    assert [outcome.struck for outcome in records.by_row(found, OURS)["kill"]] == [3, 3]
+    text = records.report(found)
+    assert "| SIGKILL of the worker | 2 | 8 | 6 | 0 | 2 of 40 |" in text
+    assert "After a death, answered again: 1.50 / 2.00 / 2.00 s" in text
+    assert "of 2 struck calls 2 were lost" in text
+    assert "cores, Linux" in text
+
+
+def test_what_was_found_is_told_once_and_what_was_repeated_too(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    for call in (1, 3):
+        finding = f"call {call}: 1 lost (question {call + 4})"
+        records.note(file, OURS, trial("kill", struck=3, findings=(finding,)))
+    records.note(file, f"{OURS}{REPEATED}", trial("delete", findings=("call 2: memory lost",)))
+    text = records.report(records.read(file))
+    assert "- SIGKILL of the worker: 1 lost, 2 times" in text
+    assert "- this chart, repeated because the machine stood still, kubectl delete pod: call 2: memory lost" in text
+
+
+def test_nothing_is_told_before_the_first_run(tmp_path: Path) -> None:
+    assert records.report(records.read(tmp_path / "none.jsonl")) == "Nothing is recorded yet.\n"
