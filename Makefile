@@ -42,7 +42,7 @@ images: setup tools ## Build the agent image and the lab's images.
 	@$(RUN) lab images
 
 .PHONY: demo dev
-demo: setup tools ## Hold six real calls, upgrade the fleet and kill a pod under them, and show what the callers heard.
+demo: setup tools ## Hold four real calls, upgrade the fleet and kill a pod under them, and show what the callers heard.
 	@$(RUN) lab demo $(DEMO)
 
 dev: setup tools ## Run one agent and one caller as plain processes, without a cluster.

@@ -33,7 +33,7 @@ def main() -> None:
     package.add_argument("--source", required=True, help="the repository's address, https://…")
     package.add_argument("--destination", type=Path, required=True, help="folder for the package")
     demo = verbs.add_parser("demo", help="hold calls, disrupt the fleet, report")
-    demo.add_argument("--calls", type=int, default=6, help="calls at once (default 6)")
+    demo.add_argument("--calls", type=int, default=4, help="calls at once (default 4: two cores carry no more)")
     demo.add_argument(
         "--disruption",
         choices=["upgrade,kill", "upgrade", "kill", "kill-all", "none"],

@@ -43,7 +43,7 @@ class DemoOptions:
         down: whether the cluster is taken down afterwards.
     """
 
-    calls: int = 6
+    calls: int = 4
     disruption: str = "upgrade,kill"
     drain: bool = True
     keeper: bool = True
