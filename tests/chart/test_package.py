@@ -82,6 +82,17 @@ def test_it_is_otherwise_the_chart(archive: Path) -> None:
     assert objects(published) == objects(render(values=EVERYTHING))
 
 
+def test_its_readmes_links_lead_somewhere_from_anywhere(archive: Path) -> None:
+    readme = subprocess.run(
+        [tool("helm"), "show", "readme", archive], capture_output=True, text=True, check=True
+    ).stdout
+    links = re.findall(r"]\(([^)#]+)\)", readme)
+    assert f"{SOURCE}/blob/v{version()}/docs/install.md" in links
+    assert not [link for link in links if "://" not in link]
+    named = [link.removeprefix(f"{SOURCE}/blob/v{version()}/") for link in links if link.startswith(SOURCE)]
+    assert not [page for page in named if not (ROOT / page).exists()]
+
+
 def test_changes_are_told_one_by_one() -> None:
     notes = "### Added\n- One, on\n  two lines.\n- Two.\n\n### Security\n- Three: `x`.\n"
     assert changes(notes) == [

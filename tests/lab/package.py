@@ -45,10 +45,14 @@ def package(
         values = chart / "values.yaml"
         # The first one: the agent's image.
         values.write_text(values.read_text().replace('  registry: ""', f"  registry: {registry}", 1))
+        pages = f"{source}/blob/{tag}"
+        readme = chart / "README.md"
+        # The archive is outside of the repository that the links lead into.
+        readme.write_text(readme.read_text().replace("](../../", f"]({pages}/"))
         about = yaml.safe_load((chart / "Chart.yaml").read_text())
         about |= {"home": source, "sources": [source]}
         about["annotations"] |= _annotations(
-            yaml.safe_load(values.read_text()), f"{registry}/{IMAGE}@{digest}", f"{source}/blob/{tag}", notes
+            yaml.safe_load(values.read_text()), f"{registry}/{IMAGE}@{digest}", pages, notes
         )
         (chart / "Chart.yaml").write_text(yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=120))
         command = [str(tool("helm")), "package", str(chart), "--destination", str(destination)]
