@@ -25,7 +25,7 @@ RECORDS = BUILD / "disruptions.jsonl"
 # Six fill two cores with callers and agents, and then the times are the machine's.
 CALLS = 4
 WANTED = 500
-# A trial on a machine that stood still is repeated, this often at the most.
+# A trial that could not be measured is repeated, this often at the most.
 TRIES = 3
 # No row silences a caller for as long as so many answers' timeouts.
 PATIENCE = 8
@@ -47,7 +47,7 @@ async def _trial(stage: Stage, row: Row, calls: int, subject: str, path: Path) -
         trial = await run(stage, row, plan, calls)
         if not trial.broken or not trial.starved or attempt == TRIES:
             break
-        print(f"  {subject}, {row.title}: the machine stood still, once more: {'; '.join(trial.broken)}", flush=True)
+        print(f"  {subject}, {row.title}: it could not be measured, once more: {'; '.join(trial.broken)}", flush=True)
         records.note(path, f"{subject}{REPEATED}", trial)
     return trial
 

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -63,6 +65,8 @@ def _write(line: str) -> None:
 
 if __name__ == "__main__":
     _take_priority()
+    # The fleet asks one that does not end where it stands.
+    faulthandler.register(signal.SIGUSR1)
     asyncio.run(_main())
     # The client library's threads may still call back into an interpreter that is being torn down, and abort.
     sys.stderr.flush()

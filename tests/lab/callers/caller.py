@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from livekit import api, rtc
@@ -40,6 +41,7 @@ LONGEST_ANSWER_SECONDS = 30.0
 # An agent that speaks and does not answer is waited for no longer than this.
 PATIENCE_SECONDS = 4.0
 _POLL_SECONDS = 0.1
+_CLOSE_SECONDS = 10.0
 # What the microphone has handed over ahead of time covers shorter stalls.
 STALL_SECONDS = LEAD_SECONDS
 
@@ -55,6 +57,13 @@ def caller_token(plan: CallPlan) -> str:
         dispatch = api.RoomAgentDispatch(agent_name=plan.agent_name)
         token = token.with_room_config(api.RoomConfiguration(agents=[dispatch]))
     return token.to_jwt()
+
+
+async def _in_time(closing: Coroutine[Any, Any, None]) -> None:
+    """Close something of the client library's; where that does not return, the call is over all the same."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await closing
 
 
 class Caller:
@@ -96,10 +105,13 @@ class Caller:
             raise
         finally:
             self._hanging_up = True
-            for listener in list(self._listeners.values()):
-                await listener.close()
-            await self._room.disconnect()
+            await _in_time(self._leave())
             self._emit(Finished(time.time(), reason))
+
+    async def _leave(self) -> None:
+        for listener in list(self._listeners.values()):
+            await listener.close()
+        await self._room.disconnect()
 
     async def _watch_itself(self) -> None:
         async for due, now in stalls(STALL_SECONDS):
@@ -130,7 +142,7 @@ class Caller:
             return await self._ask_all(microphone)
         finally:
             watch.cancel()
-            await microphone.close()
+            await _in_time(microphone.close())
 
     async def _ask_all(self, microphone: Microphone) -> str:
         pauses = self._plan.pauses()

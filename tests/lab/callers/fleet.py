@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,6 +22,8 @@ from lab.signals import Kind
 
 _LINE_LIMIT = 16 * 1024 * 1024
 _HANG_UP_SECONDS = 10.0
+# For a process to tell where it stands.
+_STACK_SECONDS = 2.0
 # Shorter ones are the loop's own work.
 _STALL_SECONDS = 0.25
 
@@ -69,7 +72,7 @@ class _Call:
     process: asyncio.subprocess.Process
     count: TurnCount
     events: list[Event] = field(default_factory=list)
-    complaints: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    complaints: deque[str] = field(default_factory=lambda: deque(maxlen=60))
     finished: bool = False
 
     def take(self, event: Event) -> None:
@@ -181,8 +184,7 @@ class CallFleet:
         await asyncio.wait(self._reading, timeout=limit)
         for call in self._calls:
             if call.process.returncode is None:
-                call.process.kill()
-                await call.process.wait()
+                await self._kill(call)
         await asyncio.wait(self._reading, timeout=_HANG_UP_SECONDS)
         reports = [measure(call.plan.call, call.events) for call in self._calls]
         return [
@@ -216,6 +218,17 @@ class CallFleet:
         process.stdin.write(plan.to_json().encode() + b"\n")
         await process.stdin.drain()
 
+    async def _kill(self, call: _Call) -> None:
+        """End a process that has not hung up, and print where it stood."""
+        said = len(call.complaints)
+        call.process.send_signal(signal.SIGUSR1)
+        async with self._changed:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait_for(lambda: len(call.complaints) > said), _STACK_SECONDS)
+        call.process.kill()
+        await call.process.wait()
+        print(f"{call.state()}\n  it did not hang up, and was killed")
+
     async def _watch(self) -> None:
         """Callers run before all others where they may; this tells how long what does not has waited."""
         async for due, now in stalls(_STALL_SECONDS):
@@ -239,6 +252,8 @@ class CallFleet:
     async def _read_errors(self, call: _Call, stderr: asyncio.StreamReader) -> None:
         while line := await stderr.readline():
             call.complaints.append(line.decode(errors="replace").rstrip())
+            async with self._changed:
+                self._changed.notify_all()
 
     async def _until(
         self, done: Callable[[_Call], bool], timeout: float, complaint: str, *, dead_is_done: bool

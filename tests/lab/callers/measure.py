@@ -32,7 +32,7 @@ from lab.callers.events import (
     Sound,
     Stalled,
 )
-from lab.callers.plan import DONE, TOLD_TO_STOP
+from lab.callers.plan import DONE, PROCESS_DIED, TOLD_TO_STOP
 from lab.callers.results import AgentSound, AgentStay, CallReport, Turn
 from lab.callers.speech import UNKNOWN_TURNS
 from lab.signals import UNCLEAR_CALL, Kind
@@ -51,7 +51,7 @@ class _Reading:
     disconnects: int = 0
     reconnects: int = 0
     stalls: list[float] = field(default_factory=list)
-    ending: str = "its process died"
+    ending: str = PROCESS_DIED
 
     def pod(self, agent: str) -> str:
         """The agent's pod, else its identity."""

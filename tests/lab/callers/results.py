@@ -12,6 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from lab.callers.plan import PROCESS_DIED
+
 # A stall that hides, or breaks, what is measured: longer than a pause in a sentence.
 STARVED_SECONDS = 0.5
 # Each track has a jitter buffer of its own: edges of two tracks are comparable to within about this much.
@@ -19,7 +21,7 @@ OVERLAP_TOLERANCE_MS = 100.0
 
 
 class StarvedError(Exception):
-    """The machine was too busy to measure calls on it; measure again."""
+    """The machine was too busy to measure calls on it, or a caller's own process did not end; measure again."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,11 @@ class CallReport:
     unclear: int
     longest_stall_s: float
     agent_died: bool = False
+
+    @property
+    def measured(self) -> bool:
+        """Whether the caller's process lived to the call's end, and had the processor all the time."""
+        return self.ending != PROCESS_DIED and self.longest_stall_s <= STARVED_SECONDS
 
     @property
     def foreign_answers(self) -> int:
@@ -301,7 +308,7 @@ def assert_ok(reports: Sequence[CallReport]) -> None:
 
     Raises:
         AssertionError: something was wrong with a call.
-        StarvedError: the same, but the machine stood still in between.
+        StarvedError: the same, but the machine stood still in between, or a caller's process died.
     """
     summary = Summary.of(reports)
     if summary.ok:
@@ -310,6 +317,6 @@ def assert_ok(reports: Sequence[CallReport]) -> None:
     for report in reports:
         if not report.ok:
             print(report.story)
-    if summary.longest_stall_s > STARVED_SECONDS:
+    if not all(report.measured for report in reports):
         raise StarvedError(f"no processor for {summary.longest_stall_s:.1f} s; {words}")
     raise AssertionError(words)

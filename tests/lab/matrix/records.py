@@ -20,8 +20,8 @@ from lab.paths import ROOT
 
 OURS = "this chart"
 BLUEPRINT = "the published blueprint"
-# Trials in which a promise was broken and the machine stood still: not counted, and told.
-REPEATED = ", repeated because the machine stood still"
+# Trials in which a promise was broken while the machine stood still, or whose caller died: not counted, and told.
+REPEATED = ", repeated because it could not be measured"
 
 
 @dataclass(frozen=True)

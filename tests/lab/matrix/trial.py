@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lab.callers import CallFleet, CallPlan, CallReport, StarvedError
-from lab.callers.results import STARVED_SECONDS
 from lab.matrix.departures import watch
 from lab.matrix.outcome import Outcome
 from lab.matrix.processors import ProcessorTime
@@ -37,8 +36,8 @@ class Trial:
 
     @property
     def starved(self) -> bool:
-        """Whether the machine stood still meanwhile, so that nothing is told of the product."""
-        return any(report.longest_stall_s > STARVED_SECONDS for report in self.reports)
+        """Whether the machine stood still meanwhile, or a caller died, so that nothing is told of the product."""
+        return not all(report.measured for report in self.reports)
 
     @property
     def broken(self) -> list[str]:
@@ -59,13 +58,13 @@ class Trial:
 
         Raises:
             AssertionError: a promise was broken.
-            StarvedError: the same, but the machine stood still meanwhile.
+            StarvedError: the same, but the machine stood still meanwhile, or a caller died.
         """
         if not self.broken:
             return
         words = f"{self.row.title}: {'; '.join(self.broken)}"
         if self.starved:
-            raise StarvedError(f"the machine stood still; {words}")
+            raise StarvedError(f"it could not be measured; {words}")
         raise AssertionError(words)
 
 

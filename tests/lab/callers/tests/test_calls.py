@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from lab.callers import CallFleet, CallPlan, Summary
+from lab.callers import CallFleet, CallPlan, StarvedError, Summary, assert_ok
 from lab.callers.tests.tiny_agent import Memory, TinyAgent, agents_in
 from lab.livekit import LiveKit, livekit_server
 from lab.signals import Kind
@@ -171,6 +171,22 @@ async def test_a_caller_that_got_no_processor_says_so(server: LiveKit) -> None:
 
     assert report.longest_stall_s > 0.5
     assert not report.lost
+
+
+async def test_a_caller_that_does_not_hang_up_tells_where_it_stood_and_nothing_of_the_agent(
+    server: LiveKit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with (
+        agents_in(server, "stuck-1", TinyAgent("pod-a")),
+        CallFleet(plan(server, "stuck"), calls=1) as fleet,
+    ):
+        await fleet.all_answering()
+        (report,) = await fleet.finish(timeout=0)
+
+    assert not report.measured
+    assert "most recent call first" in capsys.readouterr().out
+    with pytest.raises(StarvedError, match="its process died"):
+        assert_ok([report])
 
 
 async def test_an_abandoned_fleet_leaves_no_process(server: LiveKit) -> None:

@@ -34,7 +34,7 @@ def test_what_was_found_is_told_once_and_what_was_repeated_too(tmp_path: Path) -
     records.note(file, f"{OURS}{REPEATED}", trial("delete", findings=("call 2: memory lost",)))
     text = records.report(records.read(file))
     assert "- SIGKILL of the worker: 1 lost, 2 times" in text
-    assert "- this chart, repeated because the machine stood still, kubectl delete pod: call 2: memory lost" in text
+    assert "- this chart, repeated because it could not be measured, kubectl delete pod: call 2: memory lost" in text
 
 
 def test_nothing_is_told_before_the_first_run(tmp_path: Path) -> None:
