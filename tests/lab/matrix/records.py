@@ -100,7 +100,8 @@ def _counted(values: Iterable[str]) -> str:
 
 
 def _machine() -> str:
-    return f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    kernel = ".".join(platform.release().split(".")[:2])
+    return f"{os.cpu_count()} cores, {platform.system()} {kernel}, Python {platform.python_version()}"
 
 
 def _commit() -> str:
