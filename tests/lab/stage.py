@@ -101,12 +101,12 @@ class Stage:
 
     def arguments(self, *args: str) -> list[str]:
         """What helm is given: the values, what this stage adds and has changed, and ``args``."""
-        return ["--values", str(VALUES / "local.yaml"), *self.helm_args, *self.changed, *args]
+        changed = [word for key, value in self.changes.items() for word in ("--set", f"{key}={value}")]
+        return [*self._values(), *self.helm_args, *changed, *args]
 
-    @property
-    def changed(self) -> list[str]:
-        """`changes` as helm is told of them."""
-        return [word for key, value in self.changes.items() for word in ("--set", f"{key}={value}")]
+    def _values(self) -> list[str]:
+        """What the release is, before anything is added or changed."""
+        return ["--values", str(VALUES / "local.yaml")]
 
     def uninstall(self) -> None:
         """Remove the release and wait until its pods are gone."""

@@ -38,13 +38,13 @@ class Blueprint(Stage):
         self.kubectl.apply(_named("ConfigMap", _CONFIG_MAP, {"worker.py": WORKER.read_text()}))
         super().install(*args, wait=wait)
 
-    def arguments(self, *args: str) -> list[str]:
-        """What helm is given: the blueprint's values and the lab's, and ``args``."""
+    def _values(self) -> list[str]:
+        """The blueprint's values and the lab's."""
         values = [word for file in VALUES_FILES for word in ("--values", str(file))]
         # The pods do not follow a change of a ConfigMap by themselves.
         key = hashlib.sha256(WORKER.read_bytes()).hexdigest()[:12]
         values += ["--set-string", f"agent.name={self.agent_name},podAnnotations.voice-agent/baseline={key}"]
-        return [*values, "--set", f"replicas={self.replicas}", *self.helm_args, *self.changed, *args]
+        return [*values, "--set", f"replicas={self.replicas}"]
 
 
 def blueprint(stage: Stage, *, agent_name: str = AGENT_NAME, replicas: int = 2) -> Blueprint:

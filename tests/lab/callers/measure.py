@@ -32,8 +32,8 @@ from lab.callers.events import (
     Sound,
     Stalled,
 )
-from lab.callers.plan import DONE, PROCESS_DIED, TOLD_TO_STOP
-from lab.callers.results import AgentSound, AgentStay, CallReport, Turn
+from lab.callers.plan import DONE, TOLD_TO_STOP
+from lab.callers.results import PROCESS_DIED, AgentSound, AgentStay, CallReport, Turn
 from lab.callers.speech import UNKNOWN_TURNS
 from lab.signals import UNCLEAR_CALL, Kind
 

@@ -11,8 +11,6 @@ from lab.signals import Kind
 # How a call ends that its caller ended as planned; every other ending is something that went wrong.
 DONE = "done"
 TOLD_TO_STOP = "told to stop"
-# The caller's own process, which tells nothing of the agents.
-PROCESS_DIED = "its process died"
 QUESTION_KINDS = (Kind.ASK, Kind.ASK_TOOL, Kind.ASK_LONG)
 
 

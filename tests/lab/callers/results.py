@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from lab.callers.plan import PROCESS_DIED
-
+# The ending of a call whose caller's own process did not live to tell another: it tells nothing of the agents.
+PROCESS_DIED = "its process died"
 # A stall that hides, or breaks, what is measured: longer than a pause in a sentence.
 STARVED_SECONDS = 0.5
 # Each track has a jitter buffer of its own: edges of two tracks are comparable to within about this much.

@@ -64,13 +64,14 @@ class CallerAudio:
         """How much was pushed in all."""
         return self.end / BYTES_A_SECOND
 
-    def heard_since(self, moment: float) -> int:
-        """How many bytes came after a moment on the clock."""
-        return 2 * int((self._pushed_at - moment) * RATE) if self._pushed_at > moment else 0
-
     def offset(self, position: int) -> int:
         """Where in `pcm` a position is."""
         return min(max(position - self._start, 0), len(self._pcm))
+
+    def offset_at(self, moment: float) -> int:
+        """Where in `pcm` a moment on the clock is."""
+        later = int((self._pushed_at - moment) * RATE) if self._pushed_at > moment else 0
+        return self.offset(self.end - 2 * later)
 
     @property
     def speaking(self) -> bool:

@@ -20,7 +20,7 @@ from livekit.plugins.google.realtime import realtime_api as plugin
 from livekit.plugins.google.realtime.api_proto import ClientEvents
 
 from voice_agent.gemini import splice
-from voice_agent.gemini.audio import BYTES_A_SECOND, CallerAudio
+from voice_agent.gemini.audio import CallerAudio
 from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint, Progress
 from voice_agent.gemini.connection import Connection
 from voice_agent.gemini.endpoint import CONNECT_TIMEOUT_SECONDS
@@ -44,11 +44,8 @@ _LASTED_SECONDS = 10.0
 # A turn that brings one connection after another down is not given to more than so many.
 _MOST_FAILURES = 3
 _RELEASE_SECONDS = 3.0
-# Of two pods one may hear the caller later than the other, if its node is busy; in a pause the sound does not tell by
-# how much. There it costs nothing to begin before the cut; the pause must have been longer than that, or words that are
-# answered would be heard again.
-_OVERLAP_SECONDS = 0.8
-_QUIET_SECONDS = 1.0
+# Longer than what another pod hears once more of a pause, or words that are answered would be heard again.
+_QUIET_SECONDS = splice.OVERLAP_SECONDS + 0.2
 
 
 class ResumableSession(plugin.RealtimeSession):
@@ -165,21 +162,14 @@ class ResumableSession(plugin.RealtimeSession):
             own = self._turn.audio
             self._turn = Turn(CallerAudio())
             self._restore(state)
-            heard = self._rest(state.pending_audio, own, cut) if cut is not None else b""
+            paused = not self._turn.audio.pending
+            heard = splice.rest(state.pending_audio, own, cut, paused=paused) if cut is not None else b""
             for at in range(0, len(heard), _AUDIO_CHUNK_BYTES):
                 self._turn.audio.push(heard[at : at + _AUDIO_CHUNK_BYTES])
         self._held = False
         self._main_atask = asyncio.create_task(self._main_task(), name="gemini-realtime-session")
         while not (self._live or self._closing):
             await self._change(0.25)
-
-    def _rest(self, saved: bytes, own: CallerAudio, cut: float) -> bytes:
-        """What this session has heard that the other pod's has not."""
-        heard, expected = own.pcm, own.offset(own.end - own.heard_since(cut))
-        begin = splice.end_of(saved, heard, expected)
-        if begin is None:
-            begin = expected - (0 if self._turn.audio.pending else int(_OVERLAP_SECONDS * BYTES_A_SECOND))
-        return heard[max(0, begin) :]
 
     @property
     def _closing(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from voice_agent.gemini.audio import RATE, THRESHOLD
+from voice_agent.gemini.audio import BYTES_A_SECOND, RATE, THRESHOLD, CallerAudio
 
 # So much of the first recording's end is looked for: some syllables, which are not said alike twice.
 _TAIL_SAMPLES = RATE // 2
@@ -19,6 +19,25 @@ _SEARCH_SAMPLES = 2 * RATE
 _ALIKE = 0.6
 # A steady tone is like itself at each of its periods: the nearest is taken.
 _LESS_ALIKE_A_SECOND = 0.05
+# Of two pods one may hear the caller later than the other, if its node is busy; in a pause the sound does not tell by
+# how much. There it costs nothing to begin before the cut.
+OVERLAP_SECONDS = 0.8
+
+
+def rest(first: bytes, own: CallerAudio, cut: float, *, paused: bool) -> bytes:
+    """What this pod has heard that another has not.
+
+    Args:
+        first: what the other has heard, 16 kHz 16-bit mono PCM.
+        own: what this one has heard.
+        cut: when `first` ended on this pod's `time.monotonic()`, roughly.
+        paused: whether no utterance is open in `first`.
+    """
+    heard, expected = own.pcm, own.offset_at(cut)
+    begin = end_of(first, heard, expected)
+    if begin is None:
+        begin = max(0, expected - int(OVERLAP_SECONDS * BYTES_A_SECOND)) if paused else expected
+    return heard[begin:]
 
 
 def end_of(first: bytes, second: bytes, expected: int) -> int | None:
@@ -32,12 +51,12 @@ def end_of(first: bytes, second: bytes, expected: int) -> int | None:
     Returns:
         In bytes, from 0 to the length of `second`; None if `first` ends in silence, or its end is not in `second`.
     """
-    tail = _samples(first)[-_TAIL_SAMPLES:]
+    tail = _samples(first[-2 * _TAIL_SAMPLES :])
     energy = float(tail @ tail)
     if not energy > THRESHOLD**2 * RATE / 10:
         return None
     begin = max(0, expected // 2 - _SEARCH_SAMPLES)
-    searched = _samples(second)[begin : expected // 2 + _SEARCH_SAMPLES]
+    searched = _samples(second[2 * begin : expected + 2 * _SEARCH_SAMPLES])
     # The tail may have begun before the second recording did.
     padded = np.concatenate([np.zeros(tail.size), searched])
     ends = begin + np.arange(searched.size + 1)
@@ -48,7 +67,7 @@ def end_of(first: bytes, second: bytes, expected: int) -> int | None:
 
 
 def _samples(pcm: bytes) -> NDArray[np.float64]:
-    return np.frombuffer(pcm[: len(pcm) // 2 * 2], np.int16).astype(np.float64) / 32768
+    return np.frombuffer(pcm, np.int16).astype(np.float64) / 32768
 
 
 def _likeness(tail: NDArray[np.float64], sound: NDArray[np.float64], energy: float) -> NDArray[np.float64]:
