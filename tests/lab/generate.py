@@ -21,7 +21,6 @@ GOLDENS = ROOT / "tests" / "chart" / "goldens"
 WITH_CRDS = ROOT / "tests" / "chart" / "values"
 IMAGE_README = ROOT / "images" / "agent" / "README.md"
 COMPARISON = ROOT / "docs" / "comparison.md"
-README = ROOT / "README.md"
 DISRUPTIONS = ROOT / "docs" / "disruptions.md"
 # Where a table goes in a page that is written by hand; in the chart's README the first line alone.
 _BEGINS = "<!-- {}: written by `make generate` -->\n"
@@ -49,8 +48,7 @@ def generators() -> dict[Path, Callable[[], str]]:
         CHART / "README.md": _chart_readme,
         IMAGE_README: lambda: _with_table(IMAGE_README, "settings", markdown_tables()),
         COMPARISON: lambda: _with_table(COMPARISON, "comparison", features.comparison()),
-        README: lambda: _with_table(README, "headline", records.headline(_recorded())),
-        DISRUPTIONS: lambda: _with_table(DISRUPTIONS, "figures", records.report(_recorded())),
+        DISRUPTIONS: lambda: _with_table(DISRUPTIONS, "figures", _figures()),
         **goldens,
     }
 
@@ -114,8 +112,8 @@ def _with_table(page: Path, name: str, table: str) -> str:
     return f"{before}{begins}{table}{ends}{after}"
 
 
-def _recorded() -> list[records.Record]:
-    return records.read(DISRUPTIONS.with_suffix(".jsonl"))
+def _figures() -> str:
+    return records.report(records.read(DISRUPTIONS.with_suffix(".jsonl")))
 
 
 def _golden(values: Path) -> Callable[[], str]:

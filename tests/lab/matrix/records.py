@@ -68,13 +68,6 @@ def by_row(records: Iterable[Record], subject: str) -> dict[str, list[Outcome]]:
     return found
 
 
-def headline(records: Iterable[Record]) -> str:
-    """The chart's figures in a sentence: Markdown."""
-    rows = by_row(records, OURS)
-    all_ = Outcome.together(outcome for outcomes in rows.values() for outcome in outcomes)
-    return f"**{len(rows)} kinds of disruption, {all_.struck} live calls struck, {all_.lost_calls} dropped**\n"
-
-
 def report(records: Sequence[Record]) -> str:
     """Where the trials were done, each subject's table, what came of the promises, and every finding: Markdown."""
     if not records:

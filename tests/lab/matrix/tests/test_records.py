@@ -24,7 +24,6 @@ def test_trials_of_several_runs_are_one_table(tmp_path: Path) -> None:
     assert "After a death, answered again: 1.50 / 2.00 / 2.00 s" in text
     assert "of 2 struck calls 2 were lost" in text
     assert "cores, Linux" in text
-    assert records.headline(found) == "**1 kinds of disruption, 6 live calls struck, 0 dropped**\n"
 
 
 def test_what_was_found_is_told_once_and_what_was_repeated_too(tmp_path: Path) -> None:
