@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing import get_context
 from types import SimpleNamespace
 from typing import cast
 
@@ -45,7 +46,7 @@ class Pod:
 
     def __init__(self, settings: Settings, standing: Standing | None = None) -> None:
         self.drain = Drain(settings.drain_timeout_seconds, settings.drain_finish_within_seconds)
-        self.server = CallServer(settings, self.drain, standing)
+        self.server = CallServer(settings, self.drain, get_context("forkserver"), standing)
         self.server._proc_pool = cast("object", SimpleNamespace(processes=[]))  # type: ignore[assignment]
 
     async def offer(self, offer: Offer) -> Offer:
@@ -165,7 +166,7 @@ async def test_a_pod_is_ready_from_registration_to_drain(pod: Pod) -> None:
 def test_the_process_that_others_are_made_from_has_no_thread_and_all_that_a_call_needs() -> None:
     """A thread would not be there in the processes that are forked, and whatever lock it held would never be free."""
     script = (
-        "import os, sys, livekit.plugins.google, voice_agent.worker.forkserver, livekit.agents.ipc._preload;"
+        "import os, sys, livekit.plugins.google, voice_agent.worker.preload, livekit.agents.ipc._preload;"
         "loaded = set(sys.modules);"
         "import voice_agent.call.process, voice_agent.assistant;"
         "print(len(os.listdir('/proc/self/task')), sorted(name for name in set(sys.modules) - loaded))"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from types import FrameType
@@ -16,6 +17,10 @@ if __name__ == "__main__":
     # there is no call to wait for: a SIGTERM may end the process at once.
     signal.signal(signal.SIGTERM, _leave)
 
+    # Nothing that imports make is garbage soon; looking for some, again and again, takes a good part of their time.
+    gc.disable()
     from voice_agent.cli import main
 
+    gc.freeze()
+    gc.enable()
     sys.exit(main())

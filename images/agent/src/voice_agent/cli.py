@@ -12,6 +12,7 @@ from voice_agent.keeper import calls
 from voice_agent.keeper import run as keeper
 from voice_agent.preflight import preflight
 from voice_agent.settings import SettingsError
+from voice_agent.worker import forkserver
 from voice_agent.worker.run import ExitCode, run
 
 
@@ -38,7 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
             return keeper.run(keeper.preflight(os.environ))
         if command == "calls":
             return asyncio.run(calls.main(os.environ))
-        return run(preflight(os.environ))
+        # Before the team's agent is imported, and with it who knows what.
+        with forkserver.forked() as processes:
+            return run(preflight(os.environ), processes)
     except SettingsError as error:
         sys.stderr.write(f"voice-agent cannot start: {error}\n")
         return ExitCode.SETTINGS

@@ -9,6 +9,7 @@ import signal
 import threading
 from contextlib import nullcontext
 from enum import IntEnum
+from multiprocessing.context import BaseContext
 
 from voice_agent.call.keeping import credential_of
 from voice_agent.settings import Settings
@@ -34,8 +35,11 @@ class ExitCode(IntEnum):
     """In the drain, calls were cut at the deadline or their process died."""
 
 
-def run(settings: Settings) -> ExitCode:
+def run(settings: Settings, processes: BaseContext) -> ExitCode:
     """Serve calls until SIGTERM or SIGINT, then drain.
+
+    Args:
+        processes: how to make a call's process.
 
     Raises:
         SettingsError: a port is taken.
@@ -46,10 +50,10 @@ def run(settings: Settings) -> ExitCode:
         logger.warning("KEEPER_URL is not set: the calls of this pod are lost if it dies")
     elif settings.state_keys is None:
         logger.warning("STATE_KEYS is not set: snapshots of calls, with what was said, are not encrypted")
-    return asyncio.run(_serve(settings))
+    return asyncio.run(_serve(settings, processes))
 
 
-async def _serve(settings: Settings) -> ExitCode:
+async def _serve(settings: Settings, processes: BaseContext) -> ExitCode:
     kept = settings.keeper_url is not None
     drain = Drain(settings.drain_timeout_seconds, settings.drain_finish_within_seconds, kept=kept)
     loop = asyncio.get_running_loop()
@@ -58,7 +62,7 @@ async def _serve(settings: Settings) -> ExitCode:
     standing = None
     if settings.keeper_url is not None:
         standing = Standing(settings.keeper_url, settings.pod_name, credential_of(settings), drain.expect_kill)
-    server = CallServer(settings, drain, standing)
+    server = CallServer(settings, drain, processes, standing)
     started = asyncio.Event()
     server.on("worker_started", started.set)
 

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection
 from functools import partial
+from multiprocessing.context import BaseContext
 
 from livekit.agents import AgentServer, JobRequest
 from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
@@ -33,16 +34,22 @@ RETRY_FOR_EVER = sys.maxsize
 PROCESS_START_TIMEOUT_SECONDS = 60
 
 # By name: what it imports and builds, this process has no use for.
-FORKSERVER = "voice_agent.worker.forkserver"
+PRELOAD = "voice_agent.worker.preload"
 
 # Lets a caller, or an operator who looks at the room, know which pod serves the call.
 POD_ATTRIBUTE = "voice-agent.pod"
 
 
 class CallServer(AgentServer):
-    """An agent server that takes calls up to its slots, until it drains."""
+    """An agent server that takes calls up to its slots, until it drains.
 
-    def __init__(self, settings: Settings, drain: Drain, standing: Standing | None = None) -> None:
+    Args:
+        processes: how to make a call's process.
+    """
+
+    def __init__(
+        self, settings: Settings, drain: Drain, processes: BaseContext, standing: Standing | None = None
+    ) -> None:
         # Else livekit-agents loads a turn detector, 244 MB by its own account (ipc/_preload.py), that Gemini makes
         # needless.
         os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
@@ -58,12 +65,13 @@ class CallServer(AgentServer):
             num_idle_processes=settings.idle_processes,
             job_memory_limit_mb=settings.call_memory_limit_mib,
             initialize_process_timeout=PROCESS_START_TIMEOUT_SECONDS,
-            preload_modules=[FORKSERVER],
+            preload_modules=[PRELOAD],
             log_level=settings.log_level,
             # Its health endpoint says OK before registration and in a drain; the probes are ours.
             host="127.0.0.1",
             port=0,
         )
+        self._mp_ctx = processes
         self.rtc_session(session.answer, agent_name=settings.agent_name, on_request=self._on_request)
         self.slots = Slots(settings.call_slots, self.running)
         self.outcomes: Counter[Outcome] = Counter()

@@ -1,0 +1,26 @@
+"""Imported once into the forkserver, from which every job process is made.
+
+What is imported and built here is shared by all of them, and takes no time of a core while a caller waits; it counts
+where a pod takes up many calls at once. Nothing here may start a thread or an event loop; the team's own code might,
+and is imported by each process.
+
+A container's init or a shell may send SIGTERM to the whole process group. The main process drains on it; the
+forkserver, with Python's default, would die and take every call with it. Job processes ignore it already.
+"""
+
+import signal
+
+# livekit-agents imports these when a session starts, and when the agent first speaks.
+import livekit.agents.llm.async_toolset  # noqa: F401
+import numpy.fft  # noqa: F401
+
+# Its patterns are read at the first word, which the transcript's synchronizer has wait for them.
+from livekit.agents.tokenize.basic import hyphenate_word
+
+import voice_agent.call.session  # noqa: F401
+from voice_agent.gemini import schemas
+
+schemas.build()
+hyphenate_word("word")
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
