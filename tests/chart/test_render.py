@@ -239,6 +239,46 @@ BAD_VALUES = {
         "Google's libraries would use the file only",
     ),
     "a key twice": (["--set", "extraEnv[0].name=GOOGLE_API_KEY,extraEnv[0].value=k"], "extraEnv sets GOOGLE_API_KEY"),
+    "a key of another name": (
+        ["--set", "extraEnv[0].name=GEMINI_API_KEY,extraEnv[0].value=k"],
+        "extraEnv sets GEMINI_API_KEY beside the credentials of gemini.*",
+    ),
+    "a variable that the chart sets": (
+        ["--set", "extraEnv[0].name=LOG_LEVEL,extraEnv[0].value=DEBUG"],
+        "extraEnv sets LOG_LEVEL, which the chart sets itself",
+    ),
+    "a keepers' variable that the chart sets": (
+        ["--set", "keeper.extraEnv[0].name=CALL_SLOTS,keeper.extraEnv[0].value=many"],
+        "keeper.extraEnv sets CALL_SLOTS, which the chart sets itself",
+    ),
+    "a variable twice": (
+        ["--set", "extraEnv[0].name=A,extraEnv[0].value=b,extraEnv[1].name=A,extraEnv[1].value=c"],
+        "extraEnv sets A twice",
+    ),
+    "a variable twice, by a template": (
+        ["--set", "extraEnv[0].name=LOG_{{ upper `level` }},extraEnv[0].value=DEBUG"],
+        "extraEnv sets LOG_LEVEL, which the chart sets itself",
+    ),
+    "a credential from two places": (
+        ["--set", "extraEnv[0].name=LIVEKIT_API_SECRET_FILE,extraEnv[0].value=/secret"],
+        "extraEnv sets LIVEKIT_API_SECRET_FILE, and the chart sets LIVEKIT_API_SECRET",
+    ),
+    "a mounted credential from two places": (
+        [
+            *("--set", "livekit.existingSecret.name=,secretManager.enabled=true,secretManager.project=p"),
+            *("--set", "secretManager.secrets.livekit.apiKey=k,secretManager.secrets.livekit.apiSecret=s"),
+            *("--set", "extraEnv[0].name=LIVEKIT_API_SECRET,extraEnv[0].value=s"),
+        ],
+        "extraEnv sets LIVEKIT_API_SECRET, and the chart sets LIVEKIT_API_SECRET_FILE",
+    ),
+    "a volume of the chart's name": (
+        ["--set-json", 'extraVolumes=[{"name":"tmp","emptyDir":{}}]'],
+        "extraVolumes sets tmp, which the chart sets itself",
+    ),
+    "a mount on the chart's": (
+        ["--set-json", 'extraVolumeMounts=[{"name":"mine","mountPath":"/tmp"}]'],
+        "extraVolumeMounts sets /tmp, which the chart sets itself",
+    ),
     "a roll-out that cannot move": (["--set", "rollout.maxSurge=0"], "maxSurge"),
     "a value that is taken out": (["--set-json", "agent=null"], "missing property 'agent'"),
     "one account for workers and keepers": (

@@ -128,7 +128,7 @@ reported at once; each names the key, its value and the fix.
 {{- if and (not $v.serviceAccount.create) $v.serviceAccount.workloadIdentity.gcpServiceAccount -}}
 {{- $problems = append $problems (printf "serviceAccount.workloadIdentity.gcpServiceAccount is %q, but serviceAccount.create is false, so there is nothing to annotate. Annotate your own ServiceAccount, or set serviceAccount.create=true." $v.serviceAccount.workloadIdentity.gcpServiceAccount) -}}
 {{- end -}}
-{{- range list "voice-agent.nameProblems" "voice-agent.podProblems" "voice-agent.gkeProblems" "voice-agent.secretProblems" -}}
+{{- range list "voice-agent.nameProblems" "voice-agent.podProblems" "voice-agent.extraProblems" "voice-agent.gkeProblems" "voice-agent.secretProblems" -}}
 {{- $problems = concat $problems (include . $ | fromJsonArray) -}}
 {{- end -}}
 {{- toJson $problems -}}

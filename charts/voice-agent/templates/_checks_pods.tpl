@@ -35,9 +35,6 @@
 {{- if and (eq .name "GOOGLE_APPLICATION_CREDENTIALS") (or $account $annotated) -}}
 {{- $problems = append $problems (printf "extraEnv sets GOOGLE_APPLICATION_CREDENTIALS, and the ServiceAccount acts as %s: Google's libraries would use the file only. Leave the variable out, or empty serviceAccount.workloadIdentity.gcpServiceAccount and its annotation." (default $annotated $account)) -}}
 {{- end -}}
-{{- if and $v.gemini.enabled (has .name (list "GOOGLE_API_KEY" "GEMINI_API_KEY")) -}}
-{{- $problems = append $problems (printf "extraEnv sets %s beside the credentials of gemini.*: the worker uses one or the other. Leave it out and name the key's Secret in gemini.apiKey.existingSecret.name, or set gemini.enabled=false." .name) -}}
-{{- end -}}
 {{- end -}}
 {{- toJson $problems -}}
 {{- end -}}

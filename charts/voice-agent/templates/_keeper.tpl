@@ -48,3 +48,43 @@ app.kubernetes.io/component: keeper
 {{- define "voice-agent.keeperClusterRole" -}}
 {{- printf "%s-%s-keeper" (include "voice-agent.fullname" . | trunc 47 | trimSuffix "-") (include "voice-agent.namespace" . | sha256sum | trunc 8) -}}
 {{- end -}}
+
+{{/* The environment, as voice_agent.settings.keeper reads it. */}}
+{{- define "voice-agent.keeperEnv" -}}
+{{ include "voice-agent.livekitEnv" . }}
+{{ include "voice-agent.podEnv" . }}
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+- name: KEEPER_PEERS
+  value: {{ include "voice-agent.keeperUrl" . | quote }}
+- name: KEEPER_TOKEN_FILE
+  value: {{ include "voice-agent.keeperTokenFile" . | quote }}
+- name: LEASE_NAME
+  value: {{ include "voice-agent.keeperName" . | quote }}
+- name: FLEET_SERVICE_ACCOUNTS
+  value: {{ printf "%s,%s" (include "voice-agent.serviceAccountName" .) (include "voice-agent.keeperServiceAccount" .) | quote }}
+- name: FLEET_SELECTOR
+  value: {{ range $index, $label := include "voice-agent.workerSelector" . | splitList "\n" }}{{ if $index }},{{ end }}{{ $label | replace ": " "=" | replace "\"" "" }}{{ end }}
+- name: AGENT_NAME
+  value: {{ .Values.agent.name | quote }}
+- name: CALL_SLOTS
+  value: {{ .Values.agent.slots | int64 | quote }}
+- name: STATE_STORE
+  value: {{ .Values.state.store | quote }}
+{{- if eq .Values.state.store "redis" }}
+{{- with .Values.state.redis }}
+- name: REDIS_URL
+  value: {{ include "voice-agent.redisUrl" $ | quote }}
+{{- include "voice-agent.credentialEnv" (dict "root" $ "variable" "REDIS_PASSWORD") }}
+{{- if .ca.secretName }}
+- name: REDIS_CA_FILE
+  value: /var/run/secrets/voice-agent/redis/{{ .ca.key }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.keeper.extraEnv }}
+{{ tpl (toYaml .) $ }}
+{{- end }}
+{{- end -}}
