@@ -9,6 +9,8 @@ PYTHON ?= python3
 UV := .build/uv/bin/uv
 RUN := $(UV) run --frozen
 ENV := .build/env.stamp
+# For tests that wait most of the time: they share the processors.
+SHARING := @tests/side-by-side.args
 
 $(UV): tools/bootstrap.py
 	@$(PYTHON) tools/bootstrap.py $@
@@ -53,7 +55,7 @@ test: setup tools ## Run every test there is; this is what CI runs.
 	@$(RUN) lab test
 
 test-unit: setup ## Run the tests that need no server, in seconds.
-	@$(RUN) pytest -m "not integration and not image and not cluster" images/agent/tests tools/tests tests/lab tests/bench
+	@$(RUN) pytest $(SHARING) -m "not integration and not image and not cluster" images/agent/tests tools/tests tests/lab tests/bench
 
 test-chart: setup tools ## Render, lint and golden-test the chart.
 	@$(RUN) pytest -m "not cluster" tests/chart
@@ -62,7 +64,7 @@ test-ct: setup tools ## Lint the chart by ct, and have it installed and upgraded
 	@$(RUN) pytest tests/chart/test_tools.py -k "test_ct"
 
 test-integration: setup tools ## Test the image's code with a real livekit-server, simulator and callers, without a cluster.
-	@$(RUN) pytest -m "integration" tests
+	@$(RUN) pytest $(SHARING) -m "integration" tests
 
 test-e2e: setup tools ## Test calls under disruption on the local cluster.
 	@$(RUN) pytest tests/e2e

@@ -15,9 +15,13 @@ from lab.paths import BUILD, ROOT
 
 # Linters and renders: no clock, no server.
 COMPUTING = ("-m", "not cluster", "tests/lint", "tools/tests", "tests/examples", "tests/chart")
-# Quick failures first; what needs the cluster last.
+# Those with a call or two wait most of the time, and share the processors.
+_SHARING = "@tests/side-by-side.args"
+_ON_MACHINE = ("images/agent/tests", "tests/lab", "tests/bench", "tests/integration")
+# Quick failures first; what needs the cluster, of which there is one, last.
 LIVE = (
-    ("images/agent/tests", "tests/lab", "tests/bench", "tests/integration", "tests/e2e"),
+    (_SHARING, "-m", "not cluster and not image", *_ON_MACHINE),
+    ("-m", "cluster or image", *_ON_MACHINE, "tests/e2e"),
     ("-m", "cluster", "tests/chart"),
 )
 _LOG = BUILD / "tests" / "computing.log"
