@@ -49,9 +49,10 @@ NAMES = (
     "otelcol",
     "actionlint",
     "argocd",
+    "kube-router",
 )
-# Built only when it is named: it takes minutes, and only the tests that ask for it use it.
-ON_DEMAND = ("argocd",)
+# Built only when they are named: they take minutes, and only the tests that ask for them use them.
+ON_DEMAND = ("argocd", "kube-router")
 # One binary that is called by each of these names.
 CALLED = {
     "argocd": ("argocd-application-controller", "argocd-repo-server"),

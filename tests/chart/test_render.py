@@ -259,11 +259,11 @@ BAD_VALUES = {
         ["--set", "extraEnv[0].name=LOG_{{ upper `level` }},extraEnv[0].value=DEBUG"],
         "extraEnv sets LOG_LEVEL, which the chart sets itself",
     ),
-    "a credential from two places": (
+    "a variable for a credential of the chart": (
         ["--set", "extraEnv[0].name=LIVEKIT_API_SECRET_FILE,extraEnv[0].value=/secret"],
         "extraEnv sets LIVEKIT_API_SECRET_FILE, and the chart sets LIVEKIT_API_SECRET",
     ),
-    "a mounted credential from two places": (
+    "a variable for a mounted credential": (
         [
             *("--set", "livekit.existingSecret.name=,secretManager.enabled=true,secretManager.project=p"),
             *("--set", "secretManager.secrets.livekit.apiKey=k,secretManager.secrets.livekit.apiSecret=s"),

@@ -21,7 +21,7 @@
 {{- end -}}
 
 {{- define "voice-agent.workerPorts" -}}
-{{- $ports := concat (include "voice-agent.livekitPorts" . | fromJsonArray) (list 7881) -}}
+{{- $ports := concat (include "voice-agent.livekitPorts" . | fromJsonArray) (list 5349 7881) -}}
 {{- $urls := list -}}
 {{- if .Values.gemini.enabled -}}
 {{- $urls = append $urls .Values.gemini.baseUrl -}}

@@ -122,6 +122,12 @@ class Cluster(Protocol):
     def unite(self) -> None:
         """Undo every ``part``."""
 
+    def enforce_policies(self) -> None:
+        """Have NetworkPolicies enforced until ``ignore_policies``."""
+
+    def ignore_policies(self) -> None:
+        """Have NetworkPolicies enforced no longer than the cluster does it by itself."""
+
     def stop_api_server(self) -> None:
         """Kill the API server; nothing starts it again but ``start_api_server``."""
 

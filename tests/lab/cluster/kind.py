@@ -119,6 +119,12 @@ class KindCluster:
             node, source, destination = self._parted.pop()
             _run("docker", "exec", node, *PARTED, "-D", "FORWARD", "-s", source, "-d", destination, "-j", "DROP")
 
+    def enforce_policies(self) -> None:
+        """kind's own network plugin enforces them, from kind 0.24 on."""
+
+    def ignore_policies(self) -> None:
+        """kind's own network plugin goes on."""
+
     def stop_api_server(self) -> None:
         """Pause the control plane's container: whoever asks it gets no answer."""
         _run("docker", "pause", CONTROL_PLANE)

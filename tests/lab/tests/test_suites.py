@@ -10,7 +10,8 @@ from lab.suites import COMPUTING, LIVE, counted
 
 def test_every_folder_of_tests_is_run() -> None:
     paths = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["testpaths"]
-    assert {word for arguments in (COMPUTING, *LIVE) for word in arguments if "/" in word} == set(paths)
+    words = {word for arguments in (COMPUTING, *LIVE) for word in arguments if "/" in word}
+    assert {word for word in words if not word.startswith("@")} == set(paths)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,4 @@
-"""The local cluster: brings all parts up in the right order, and down without a trace.
-
-NetworkPolicy objects are accepted but nothing enforces them: the CNI plugins in use have no policy engine.
-"""
+"""The local cluster: brings all parts up in the right order, and down without a trace."""
 
 from __future__ import annotations
 
@@ -36,6 +33,7 @@ from lab.cluster.local import (
     layout,
     network,
     packages,
+    policies,
 )
 from lab.cluster.local import node as node_parts
 from lab.cluster.local.credentials import KUBECONFIG, Credentials
@@ -63,7 +61,7 @@ def _on(node: Node) -> list[str]:
 def _notes() -> tuple[str, ...]:
     v1 = "" if cgroups.is_v2() else " (cgroup v1: running out of memory kills one process, not its container)"
     return (
-        "NetworkPolicy objects are accepted but not enforced.",
+        "NetworkPolicies are enforced by kube-router, and only while a test asks for it.",
         f"both nodes share this machine's processors and memory{v1}.",
         f"quicker clocks than production's: autoscaler every {control_plane.HPA_SYNC_PERIOD}, metrics every "
         f"{addons.METRICS_RESOLUTION}, a lost node noticed after {control_plane.NODE_MONITOR_GRACE}.",
@@ -175,6 +173,22 @@ class LocalCluster:
     def unite(self) -> None:
         """Undo every ``part``."""
         network.unite()
+
+    def enforce_policies(self) -> None:
+        """Have kube-router enforce NetworkPolicies on both nodes.
+
+        Raises:
+            ClusterError: it did not come up.
+        """
+        policies.enforce(self._processes)
+
+    def ignore_policies(self) -> None:
+        """End kube-router, and take its rules away.
+
+        Raises:
+            ClusterError: the rules are still there.
+        """
+        policies.ignore(self._processes)
 
     def stop_api_server(self) -> None:
         """Kill the API server."""

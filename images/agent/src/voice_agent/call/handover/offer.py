@@ -263,7 +263,9 @@ class _Attempt:
             async with asyncio.timeout(ASSIGNED_WITHIN_SECONDS):
                 await assigned()
         except TimeoutError:
-            raise NoSuccessorError("no pod has a free slot") from None
+            # It may have come while LiveKit was asked.
+            if not self._met.is_set():
+                raise NoSuccessorError("no pod has a free slot") from None
         except API_ERRORS as error:
             raise NoSuccessorError(f"LiveKit does not tell of the dispatch: {error}") from error
 

@@ -1,0 +1,93 @@
+"""NetworkPolicies, enforced by kube-router on each node: the CNI plugins in use have no policy engine of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.request
+from functools import partial
+from urllib.error import URLError
+
+from lab import packages
+from lab.cluster.base import ClusterError
+from lab.cluster.local import cgroups
+from lab.cluster.local.credentials import KUBECONFIG
+from lab.cluster.local.layout import NODES, SERVICE_NETWORK, Node
+from lab.cluster.local.network import NETNS_FOLDER
+from lab.cluster.local.packages import SEARCH_PATH
+from lab.cluster.local.processes import Daemon, Processes
+from lab.paths import ROOT, tool
+
+_PROGRAM = "kube-router"
+_PACKAGES = {"ipset": "ipset"}
+_HEALTH_PORT = 20244
+_PATIENCE_SECONDS = 60.0
+
+
+def _daemon(node: Node) -> Daemon:
+    command = [
+        str(tool(_PROGRAM)),
+        "--run-firewall=true",
+        "--run-router=false",
+        "--run-service-proxy=false",
+        f"--kubeconfig={KUBECONFIG}",
+        f"--hostname-override={node.name}",
+        f"--service-cluster-ip-range={SERVICE_NETWORK}",
+        f"--health-port={_HEALTH_PORT}",
+        "--metrics-port=0",
+    ]
+    return Daemon(f"{node.name}-{_PROGRAM}", command, netns=node.netns, cgroups=cgroups.of_daemons(node.name))
+
+
+def _healthy(node: Node) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{node.address}:{_HEALTH_PORT}/healthz", timeout=2):
+            return True
+    except (URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def _ended(processes: Processes, name: str) -> bool:
+    return processes.pid(name) is None
+
+
+def enforce(processes: Processes) -> None:
+    """Start it on every node, and wait until it has read what there is.
+
+    Raises:
+        ClusterError: it did not come up; the message ends with its log's last lines.
+        CalledProcessError: it could not be built; the builder has said why.
+    """
+    # It takes minutes when it is not there, so that `make tools` leaves it out.
+    subprocess.run([sys.executable, str(ROOT / "tools" / "build.py"), _PROGRAM], check=True)
+    try:
+        packages.ensure(_PACKAGES, partial(print, flush=True))
+    except packages.MissingPackagesError as error:
+        raise ClusterError(str(error)) from error
+    for node in NODES:
+        processes.start(_daemon(node))
+    for node in NODES:
+        name = _daemon(node).name
+        processes.wait_for(f"{name} is healthy", partial(_healthy, node), _PATIENCE_SECONDS, [name])
+
+
+def ignore(processes: Processes) -> None:
+    """End it on every node, and take its rules away.
+
+    Raises:
+        ClusterError: the rules are still there; the message tells why.
+    """
+    for node in NODES:
+        name = _daemon(node).name
+        processes.end(name)
+        processes.wait_for(f"{name} ends", partial(_ended, processes, name), _PATIENCE_SECONDS)
+        processes.forget(name)
+        inside = ["nsenter", f"--net={NETNS_FOLDER / node.netns}", "--"]
+        done = subprocess.run(
+            [*inside, str(tool(_PROGRAM)), "--cleanup-config"],
+            capture_output=True,
+            text=True,
+            env={"PATH": SEARCH_PATH},
+        )
+        if done.returncode != 0:
+            raise ClusterError(f"{name}: its rules are still there:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
