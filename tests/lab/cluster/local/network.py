@@ -34,15 +34,32 @@ EGRESS_RULES = (
 )  # fmt: skip
 
 
-def _run(*command: str, check: bool = True) -> bool:
+def _done(command: Sequence[str], check: bool) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(command, capture_output=True, text=True, env={"PATH": SEARCH_PATH})
     if check and done.returncode != 0:
         raise ClusterError(f"{' '.join(command)} failed: {done.stderr.strip()}")
-    return done.returncode == 0
+    return done
+
+
+def _run(*command: str, check: bool = True) -> bool:
+    return _done(command, check).returncode == 0
+
+
+def _enter(node: Node) -> list[str]:
+    return ["nsenter", f"--net={NETNS_FOLDER / node.netns}", "--"]
 
 
 def _inside(node: Node, *command: str, check: bool = True) -> bool:
-    return _run("nsenter", f"--net={NETNS_FOLDER / node.netns}", "--", *command, check=check)
+    return _run(*_enter(node), *command, check=check)
+
+
+def inside(node: Node, *command: str) -> str:
+    """What a command prints in the node's network.
+
+    Raises:
+        ClusterError: it failed.
+    """
+    return _done([*_enter(node), *command], check=True).stdout
 
 
 def create() -> None:
