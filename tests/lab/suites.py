@@ -1,4 +1,4 @@
-"""Every test there is: those that only compute run beside those that hold calls, with what these leave of two cores."""
+"""Every test there is. Most of them wait for calls and need a processor for moments, so that suites run at once."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from lab.paths import BUILD, ROOT
 
-# Linters and renders: no clock, no server.
-COMPUTING = ("-m", "not cluster", "tests/lint", "tools/tests", "tests/examples", "tests/chart")
-# Those with a call or two wait most of the time, and share the processors.
-_SHARING = "@tests/side-by-side.args"
 _ON_MACHINE = ("images/agent/tests", "tests/lab", "tests/bench", "tests/integration")
-# Quick failures first; what needs the cluster, of which there is one, last.
-LIVE = (
-    (_SHARING, "-m", "not cluster and not image", *_ON_MACHINE),
-    ("-m", "cluster or image", *_ON_MACHINE, "tests/e2e"),
-    ("-m", "cluster", "tests/chart"),
-)
-_LOG = BUILD / "tests" / "computing.log"
+
+# Linters and renders: no clock, no server. They get what the others leave.
+COMPUTING = ("-m", "not cluster", "tests/lint", "tools/tests", "tests/examples", "tests/chart")
+# Those that hold no call, on the one cluster there is.
+CLUSTER = ("-m", "cluster or image", *_ON_MACHINE, "tests/chart")
+# A call or two each, without a cluster, and quick failures first.
+SIDE_BY_SIDE = ("@tests/side-by-side.args", "-m", "not cluster and not image", *_ON_MACHINE)
+# Several calls, and pods that start under them: by themselves.
+FLEET = ("tests/e2e",)
+
+_LOGS = BUILD / "tests"
+_LOWEST_PRIORITY = 19
 # pytest: all passed, and some failed; with any other code it did not come to its end.
 _ENDED = (0, 1)
+
+_Result = tuple[int, str]
 
 
 def run() -> int:
@@ -35,20 +39,10 @@ def run() -> int:
     Returns:
         0 if all passed, else 1.
     """
-    _LOG.parent.mkdir(parents=True, exist_ok=True)
-    with _LOG.open("w+") as log:
-        print(f"tests: {' '.join(COMPUTING[2:])} run beside the others, see {_LOG.relative_to(ROOT)}", flush=True)
-        beside = _start(COMPUTING, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            os.setpriority(os.PRIO_PROCESS, beside.pid, 19)
-            results = [_followed(arguments) for arguments in LIVE]
-            beside.wait()
-        finally:
-            beside.kill()
-        log.seek(0)
-        text = log.read()
-    print(text, flush=True)
-    results.append((beside.returncode, text))
+    with _beside("computing", COMPUTING, _LOWEST_PRIORITY) as computing:
+        with _beside("cluster", CLUSTER) as cluster:
+            results = [_followed(SIDE_BY_SIDE), cluster()]
+        results += [_followed(FLEET), computing()]
     counts = sum((counted(text) for _, text in results), Counter[str]())
     for code, text in results:
         if code not in _ENDED:
@@ -57,6 +51,29 @@ def run() -> int:
     skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
     print(f"{counts['passed']} passed, {counts['failed']} failed{skipped}", flush=True)
     return int(counts["failed"] > 0 or counts["passed"] == 0)
+
+
+@contextmanager
+def _beside(name: str, arguments: Sequence[str], niceness: int = 0) -> Iterator[Callable[[], _Result]]:
+    """Run while others are followed; what is yielded waits for the end, and prints what was said until then."""
+    log = _LOGS / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print(f"tests: those of {name} run beside the others, see {log.relative_to(ROOT)}", flush=True)
+    with log.open("w") as file:
+        process = _start(arguments, stdout=file, stderr=subprocess.STDOUT)
+
+    def result() -> _Result:
+        code = process.wait()
+        text = log.read_text()
+        print(text, flush=True)
+        return code, text
+
+    try:
+        os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
+        yield result
+    finally:
+        process.kill()
+        process.wait()
 
 
 def counted(text: str) -> Counter[str]:
@@ -73,7 +90,7 @@ def _start(arguments: Sequence[str], *, stdout: IO[str] | int, stderr: int | Non
     return subprocess.Popen(command, cwd=ROOT, stdout=stdout, stderr=stderr, text=True)
 
 
-def _followed(arguments: Sequence[str]) -> tuple[int, str]:
+def _followed(arguments: Sequence[str]) -> _Result:
     """Run to the end, while a person reads along."""
     process = _start(arguments, stdout=subprocess.PIPE)
     said: list[str] = []

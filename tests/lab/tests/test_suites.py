@@ -5,12 +5,13 @@ import tomllib
 import pytest
 
 from lab.paths import ROOT
-from lab.suites import COMPUTING, LIVE, counted
+from lab.suites import CLUSTER, COMPUTING, FLEET, SIDE_BY_SIDE, counted
 
 
 def test_every_folder_of_tests_is_run() -> None:
     paths = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["testpaths"]
-    words = {word for arguments in (COMPUTING, *LIVE) for word in arguments if "/" in word}
+    suites = (COMPUTING, CLUSTER, SIDE_BY_SIDE, FLEET)
+    words = {word for arguments in suites for word in arguments if "/" in word}
     assert {word for word in words if not word.startswith("@")} == set(paths)
 
 
