@@ -36,6 +36,16 @@ VARIANTS = (
     (EVERYTHING, ("--set", "telemetry.metrics.monitor=podMonitoring")),
     (MINIMAL, ()),
 )
+# The same, by values that the released versions do not know.
+UNRELEASED = (
+    (
+        MINIMAL,
+        (
+            *("--set", "livekit.existingSecret.name=,secretManager.enabled=true,secretManager.project=p"),
+            *("--set", "secretManager.secrets.livekit.apiKey=k,secretManager.secrets.livekit.apiSecret=s"),
+        ),
+    ),
+)
 
 
 def selects(each: dict[str, Any]) -> str | None:
@@ -56,7 +66,7 @@ def rendered(install: str, of: Release | None = None) -> dict[str, str | None]:
     """What an install makes, by this checkout's chart or that of a release."""
     release, arguments = INSTALLS[install]
     found: dict[str, str | None] = {}
-    for values, more in VARIANTS:
+    for values, more in VARIANTS if of else VARIANTS + UNRELEASED:
         chart, values = (of.path(CHART), of.path(values)) if of else (CHART, values)
         for each in objects(render(*arguments, *more, values=values, release=release, chart=chart)):
             found[f"{each['kind']}/{each['metadata']['name']}"] = selects(each)
