@@ -96,7 +96,10 @@ async def test_no_turn_is_lost_or_answered_twice(
     group: str, variables: dict[str, str], plan: CallPlan, gemini: Simulator
 ) -> None:
     endings = ENDINGS[group]
-    variables |= {"GEMINI_STALL_SECONDS": "2", "IDLE_PROCESSES": str(len(endings))}
+    variables |= {"IDLE_PROCESSES": str(len(endings))}
+    if group == "silence":
+        # Elsewhere a machine that stands still for as long would be taken for a service that does.
+        variables |= {"GEMINI_STALL_SECONDS": "2"}
     if group == "tool":
         variables |= {"AGENT_CLASS": "slow_tool:SlowTool", "PYTHONPATH": str(AGENTS)}
         plan = replace(plan, kinds=(Kind.ASK_TOOL,))

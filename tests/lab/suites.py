@@ -18,12 +18,13 @@ _ON_MACHINE = ("images/agent/tests", "tests/lab", "tests/bench", "tests/integrat
 
 # Linters and renders: no clock, no server. They get what the others leave.
 COMPUTING = ("-m", "not cluster", "tests/lint", "tools/tests", "tests/examples", "tests/chart")
-# Those that hold no call, on the one cluster there is.
-CLUSTER = ("-m", "cluster or image", *_ON_MACHINE, "tests/chart")
+# Those that hold no call, or hardly any, on the one cluster there is.
+_WAITING = ("tests/e2e/test_argocd.py", "tests/e2e/test_outage.py")
+CLUSTER = ("-m", "cluster or image", *_ON_MACHINE, "tests/chart", *_WAITING)
 # A call or two each, without a cluster, and quick failures first.
 SIDE_BY_SIDE = ("@tests/side-by-side.args", "-m", "not cluster and not image", *_ON_MACHINE)
 # Several calls, and pods that start under them: by themselves.
-FLEET = ("tests/e2e",)
+FLEET = ("tests/e2e", *(f"--ignore={path}" for path in _WAITING))
 
 _LOGS = BUILD / "tests"
 _LOWEST_PRIORITY = 19
