@@ -18,16 +18,14 @@ _ON_MACHINE = ("images/agent/tests", "tests/lab", "tests/bench", "tests/integrat
 
 # Linters and renders: no clock, no server. They get what the others leave.
 COMPUTING = ("-m", "not cluster", "tests/lint", "tools/tests", "tests/examples", "tests/chart")
-# Those that hold no call, or hardly any, on the one cluster there is.
-_WAITING = ("tests/e2e/test_argocd.py", "tests/e2e/test_outage.py")
-CLUSTER = ("-m", "cluster or image", *_ON_MACHINE, "tests/chart", *_WAITING)
-# A call or two each, without a cluster, and quick failures first.
-SIDE_BY_SIDE = ("@tests/side-by-side.args", "-m", "not cluster and not image", *_ON_MACHINE)
-# Several calls, and pods that start under them: by themselves.
-FLEET = ("tests/e2e", *(f"--ignore={path}" for path in _WAITING))
+# In this order: those on the cluster that hold no call, beside which the linters do no harm; those of a call or two
+# each, which share the processors; those of many calls, and pods that start under them.
+LIVE = (
+    ("-m", "cluster or image", *_ON_MACHINE, "tests/chart"),
+    ("@tests/side-by-side.args", "-m", "not cluster and not image", *_ON_MACHINE),
+    ("tests/e2e",),
+)
 
-_LOGS = BUILD / "tests"
-_LOWEST_PRIORITY = 19
 # pytest: all passed, and some failed; with any other code it did not come to its end.
 _ENDED = (0, 1)
 
@@ -40,10 +38,8 @@ def run() -> int:
     Returns:
         0 if all passed, else 1.
     """
-    with _beside("computing", COMPUTING, _LOWEST_PRIORITY) as computing:
-        with _beside("cluster", CLUSTER) as cluster:
-            results = [_followed(SIDE_BY_SIDE), cluster()]
-        results += [_followed(FLEET), computing()]
+    with _computing() as computing:
+        results = [*map(_followed, LIVE), computing()]
     counts = sum((counted(text) for _, text in results), Counter[str]())
     for code, text in results:
         if code not in _ENDED:
@@ -55,13 +51,13 @@ def run() -> int:
 
 
 @contextmanager
-def _beside(name: str, arguments: Sequence[str], niceness: int = 0) -> Iterator[Callable[[], _Result]]:
-    """Run while others are followed; what is yielded waits for the end, and prints what was said until then."""
-    log = _LOGS / f"{name}.log"
+def _computing() -> Iterator[Callable[[], _Result]]:
+    """Run those beside the others; what is yielded waits for their end, and prints what was said until then."""
+    log = BUILD / "tests" / "computing.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"tests: those of {name} run beside the others, see {log.relative_to(ROOT)}", flush=True)
+    print(f"tests: linters and renders run beside the others, see {log.relative_to(ROOT)}", flush=True)
     with log.open("w") as file:
-        process = _start(arguments, stdout=file, stderr=subprocess.STDOUT)
+        process = _start(COMPUTING, stdout=file, stderr=subprocess.STDOUT)
 
     def result() -> _Result:
         code = process.wait()
@@ -70,7 +66,7 @@ def _beside(name: str, arguments: Sequence[str], niceness: int = 0) -> Iterator[
         return code, text
 
     try:
-        os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
+        os.setpriority(os.PRIO_PROCESS, process.pid, 19)
         yield result
     finally:
         process.kill()

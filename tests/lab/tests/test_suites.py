@@ -5,17 +5,12 @@ import tomllib
 import pytest
 
 from lab.paths import ROOT
-from lab.suites import CLUSTER, COMPUTING, FLEET, SIDE_BY_SIDE, counted
+from lab.suites import COMPUTING, LIVE, counted
 
 
 def test_every_folder_of_tests_is_run() -> None:
     paths = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["testpaths"]
-    words = {word for suite in (COMPUTING, CLUSTER, SIDE_BY_SIDE, FLEET) for word in suite}
-    assert set(paths) <= words
-
-
-def test_what_one_suite_leaves_out_another_has() -> None:
-    assert {word.removeprefix("--ignore=") for word in FLEET if word.startswith("--ignore=")} <= set(CLUSTER)
+    assert set(paths) <= {word for suite in (COMPUTING, *LIVE) for word in suite}
 
 
 @pytest.mark.parametrize(
