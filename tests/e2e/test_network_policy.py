@@ -53,7 +53,7 @@ def _reaches(kubectl: Kubectl, pod: str, host: str, port: int) -> bool:
 
 def _reached(stage: Stage) -> dict[str, bool]:
     """What strangers reach of the release, and what a worker reaches that is none of its business."""
-    [keeper, *_] = stage.kubectl.items("pods", "-l", stage.keeper_selector)
+    [keeper, *_] = stage.keepers()
     [worker, *_] = stage.workers()
     lab = stage.kubectl.in_namespace(LAB_NAMESPACE)
     return {

@@ -118,6 +118,10 @@ class Stage:
         """The worker pods that are not terminating, as the API server's objects."""
         return self._staying(self.selector)
 
+    def keepers(self) -> list[Any]:
+        """The keepers' pods that are not terminating, likewise."""
+        return self._staying(self.keeper_selector)
+
     def _staying(self, selector: str) -> list[Any]:
         pods = self.kubectl.items("pods", "-l", selector)
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
@@ -128,7 +132,7 @@ class Stage:
 
     def pod_ids(self) -> dict[str, str]:
         """The names of the workers' and keepers' pods, by their uids: a replaced pod has another, whatever its name."""
-        pods = [*self.workers(), *self._staying(self.keeper_selector)]
+        pods = [*self.workers(), *self.keepers()]
         return {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in pods}
 
     def terminating(self) -> set[str]:
