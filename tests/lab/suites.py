@@ -7,8 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -25,11 +24,9 @@ LIVE = (
     ("@tests/side-by-side.args", "-m", "not cluster and not image", *_ON_MACHINE),
     ("tests/e2e",),
 )
-
+_LOG = BUILD / "tests" / "computing.log"
 # pytest: all passed, and some failed; with any other code it did not come to its end.
 _ENDED = (0, 1)
-
-_Result = tuple[int, str]
 
 
 def run() -> int:
@@ -38,8 +35,20 @@ def run() -> int:
     Returns:
         0 if all passed, else 1.
     """
-    with _computing() as computing:
-        results = [*map(_followed, LIVE), computing()]
+    _LOG.parent.mkdir(parents=True, exist_ok=True)
+    with _LOG.open("w+") as log:
+        print(f"tests: {' '.join(COMPUTING[2:])} run beside the others, see {_LOG.relative_to(ROOT)}", flush=True)
+        beside = _start(COMPUTING, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            os.setpriority(os.PRIO_PROCESS, beside.pid, 19)
+            results = [_followed(arguments) for arguments in LIVE]
+            beside.wait()
+        finally:
+            beside.kill()
+        log.seek(0)
+        text = log.read()
+    print(text, flush=True)
+    results.append((beside.returncode, text))
     counts = sum((counted(text) for _, text in results), Counter[str]())
     for code, text in results:
         if code not in _ENDED:
@@ -48,29 +57,6 @@ def run() -> int:
     skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
     print(f"{counts['passed']} passed, {counts['failed']} failed{skipped}", flush=True)
     return int(counts["failed"] > 0 or counts["passed"] == 0)
-
-
-@contextmanager
-def _computing() -> Iterator[Callable[[], _Result]]:
-    """Run those beside the others; what is yielded waits for their end, and prints what was said until then."""
-    log = BUILD / "tests" / "computing.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"tests: linters and renders run beside the others, see {log.relative_to(ROOT)}", flush=True)
-    with log.open("w") as file:
-        process = _start(COMPUTING, stdout=file, stderr=subprocess.STDOUT)
-
-    def result() -> _Result:
-        code = process.wait()
-        text = log.read_text()
-        print(text, flush=True)
-        return code, text
-
-    try:
-        os.setpriority(os.PRIO_PROCESS, process.pid, 19)
-        yield result
-    finally:
-        process.kill()
-        process.wait()
 
 
 def counted(text: str) -> Counter[str]:
@@ -87,7 +73,7 @@ def _start(arguments: Sequence[str], *, stdout: IO[str] | int, stderr: int | Non
     return subprocess.Popen(command, cwd=ROOT, stdout=stdout, stderr=stderr, text=True)
 
 
-def _followed(arguments: Sequence[str]) -> _Result:
+def _followed(arguments: Sequence[str]) -> tuple[int, str]:
     """Run to the end, while a person reads along."""
     process = _start(arguments, stdout=subprocess.PIPE)
     said: list[str] = []

@@ -75,9 +75,9 @@ def test_a_signal_to_the_process_group_leaves_it_serving(tmp_path: Path) -> None
         """
 if __name__ == "__main__":
     with forkserver.forked() as processes:
-        # It may come at any moment: the first process is made after it has.
         made_by = server()
         processes.set_forkserver_preload([])
+        # It serves once it has made one.
         made(processes)
         os.kill(made_by, signal.SIGTERM)
         os.kill(made_by, signal.SIGINT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -17,7 +16,7 @@ from urllib.error import URLError
 
 from lab.argocd.definitions import APPLICATION, NAMESPACE, define
 from lab.kubectl import Kubectl
-from lab.paths import BIN, ROOT, tool
+from lab.paths import BIN, tool, tool_on_demand
 from lab.ports import free_port
 from lab.redis import redis_server
 
@@ -137,8 +136,7 @@ def argo_cd(cluster: Kubectl) -> Iterator[ArgoCD]:
         RuntimeError: a process did not come up; the message ends with its log.
         CalledProcessError: it could not be built; the builder has said why.
     """
-    # It takes minutes when it is not there, so that `make tools` leaves it out.
-    subprocess.run([sys.executable, str(ROOT / "tools" / "build.py"), "argocd"], check=True)
+    tool_on_demand("argocd")
     kubectl = cluster.in_namespace(NAMESPACE)
     define(kubectl)
     with ExitStack() as stack:

@@ -180,7 +180,7 @@ class LocalCluster:
         Raises:
             ClusterError: it did not come up.
         """
-        policies.enforce(self._processes)
+        policies.enforce(self._processes, Progress())
 
     def ignore_policies(self) -> None:
         """End kube-router, and take its rules away.

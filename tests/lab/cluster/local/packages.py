@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab import packages
@@ -31,13 +32,17 @@ def missing() -> list[str]:
     return packages.missing(PACKAGES)
 
 
-def ensure(progress: Progress) -> None:
+def ensure(progress: Progress, needed: Mapping[str, str] | None = None) -> None:
     """Install what is missing.
+
+    Args:
+        progress: is told what is installed.
+        needed: program to the package that holds it; None for what every cluster needs.
 
     Raises:
         ClusterError: not root, no apt-get, or apt-get failed; the message names the packages.
     """
     try:
-        packages.ensure(PACKAGES, progress)
+        packages.ensure(PACKAGES if needed is None else needed, progress)
     except packages.MissingPackagesError as error:
         raise ClusterError(str(error)) from error

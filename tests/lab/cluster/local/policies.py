@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
-import sys
 import urllib.request
 from functools import partial
 from urllib.error import URLError
 
-from lab import packages
-from lab.cluster.base import ClusterError
-from lab.cluster.local import cgroups, network
+from lab.cluster.local import cgroups, network, packages
 from lab.cluster.local.credentials import KUBECONFIG
 from lab.cluster.local.layout import NODES, SERVICE_NETWORK, Node
 from lab.cluster.local.processes import Daemon, Processes
-from lab.paths import ROOT, tool
+from lab.cluster.local.progress import Progress
+from lab.paths import tool, tool_on_demand
 
 _PROGRAM = "kube-router"
 _PACKAGES = {"ipset": "ipset"}
@@ -50,19 +47,15 @@ def _ended(processes: Processes, name: str) -> bool:
     return processes.pid(name) is None
 
 
-def enforce(processes: Processes) -> None:
+def enforce(processes: Processes, progress: Progress) -> None:
     """Start it on every node, and wait until it has read what there is.
 
     Raises:
         ClusterError: it did not come up; the message ends with its log's last lines.
         CalledProcessError: it could not be built; the builder has said why.
     """
-    # It takes minutes when it is not there, so that `make tools` leaves it out.
-    subprocess.run([sys.executable, str(ROOT / "tools" / "build.py"), _PROGRAM], check=True)
-    try:
-        packages.ensure(_PACKAGES, partial(print, flush=True))
-    except packages.MissingPackagesError as error:
-        raise ClusterError(str(error)) from error
+    tool_on_demand(_PROGRAM)
+    packages.ensure(progress, _PACKAGES)
     for node in NODES:
         processes.start(_daemon(node))
     for node in NODES:

@@ -1,0 +1,348 @@
+"""Values that the chart refuses, and the words in which it does."""
+
+from __future__ import annotations
+
+import pytest
+
+from chart.helm import MAJORS, RenderError, render
+
+KEDA = "autoscaling.mode=keda,autoscaling.keda.serverAddress=http://prometheus:9090"
+MOUNTED = "secretManager.enabled=true,secretManager.project=p"
+VALKEY = "state.store=redis,state.encryption.existingSecret.name=k,state.valkey.enabled=true"
+
+BAD_VALUES = {
+    "unknown key": (["--set", "agnet.slots=4"], "agnet"),
+    "unknown nested key": (["--set", "agent.slot=4"], "slot"),
+    "wrong type": (["--set", "agent.slots=many"], "slots"),
+    "empty class": (["--set", "agent.class="], "class"),
+    "huge integer": (["--set", "agent.slots=99999999999999999999"], "slots"),
+    "no LiveKit": (["--set", "livekit.url="], "livekit.url is not set"),
+    "LiveKit by http": (["--set", "livekit.url=https://my.livekit.cloud"], "Begin it with wss://"),
+    "no LiveKit secret": (
+        ["--set", "livekit.existingSecret.name="],
+        "kubectl -n voice-agent create secret generic livekit-credentials",
+    ),
+    "no Gemini credentials": (["--set", "gemini.apiKey.existingSecret.name="], "gemini has no credentials"),
+    "two Gemini credentials": (
+        ["--set", "gemini.vertexai.enabled=true,gemini.vertexai.project=p"],
+        "the worker uses one or the other",
+    ),
+    "Vertex AI without a project": (
+        ["--set", "gemini.vertexai.enabled=true,gemini.apiKey.existingSecret.name="],
+        "gemini.vertexai.project is not set",
+    ),
+    "bad endpoint": (["--set", "gemini.baseUrl=gemini.internal"], "gemini.baseUrl"),
+    "grace shorter than the drain": (
+        ["--set", "drain.gracePeriodSeconds=150,drain.timeoutSeconds=145"],
+        "Set drain.timeoutSeconds to at most 140 (or leave it out), or drain.gracePeriodSeconds to at least 155",
+    ),
+    "no time to hand calls over": (
+        ["--set", "drain.gracePeriodSeconds=25"],
+        "Set it to at most 3, or drain.gracePeriodSeconds to at least 70",
+    ),
+    "a deadline that leaves no time to hand calls over": (
+        ["--set", "drain.timeoutSeconds=20"],
+        "Set it to at most 8, or drain.timeoutSeconds to at least 60",
+    ),
+    "grace shorter than the end of a worker": (["--set", "drain.gracePeriodSeconds=9"], "at least 10"),
+    "bounds the wrong way round": (
+        ["--set", "autoscaling.minReplicas=5,autoscaling.maxReplicas=2"],
+        "Set the maximum to at least the minimum",
+    ),
+    "CPU target without a request": (["--set", "resources.requests.cpu=null"], "resources.requests.cpu is not set"),
+    "calls to follow that nothing tells of": (
+        ["--set", "autoscaling.mode=external,autoscaling.external.metricName="],
+        "autoscaling.external.metricName is not set",
+    ),
+    "a Prometheus that is nowhere": (["--set", "autoscaling.mode=keda"], "autoscaling.keda.serverAddress is not set"),
+    "a Prometheus without a scheme": (
+        ["--set", f"{KEDA},autoscaling.keda.serverAddress=prometheus:9090"],
+        'autoscaling.keda.serverAddress is "prometheus:9090", which is not a URL. Begin it with http://',
+    ),
+    "a trigger with two thresholds": (
+        ["--set", f"{KEDA},autoscaling.keda.metadata.threshold=1"],
+        "autoscaling.keda.metadata.threshold is set, but the chart sets it itself",
+    ),
+    "a full fleet that would not grow": (
+        ["--set", "autoscaling.mode=external,agent.slots=20,autoscaling.calls.targetPerPod=19"],
+        "a full fleet would not grow. Set it to at most 18",
+    ),
+    "a fleet of single calls that would not grow": (
+        ["--set", "autoscaling.mode=external,agent.slots=1,autoscaling.calls.targetPerPod=1"],
+        "Leave it out, or raise agent.slots",
+    ),
+    "calls of a command that nobody counts": (
+        ["--set", f"{KEDA},command={{python}},probes.startup=null,probes.readiness=null,probes.liveness=null"],
+        'autoscaling.mode is keda, but command is "python", and only the image\'s worker tells of its calls',
+    ),
+    "metrics of a command that serves none": (
+        [
+            "--set",
+            "telemetry.metrics.monitor=podMonitor,command={python},"
+            "probes.startup=null,probes.readiness=null,probes.liveness=null",
+        ],
+        "extraPorts has no port of the name metrics",
+    ),
+    "relabelings that Managed Prometheus lacks": (
+        ["--set", "telemetry.metrics.monitor=podMonitoring,telemetry.metrics.relabelings[0].action=labeldrop"],
+        "relabel samples by telemetry.metrics.metricRelabelings",
+    ),
+    "a monitor that the cluster does not know": (
+        ["--set", "telemetry.metrics.monitor=podMonitor,telemetry.metrics.renderMode=failIfMissing"],
+        "the cluster does not know monitoring.coreos.com/v1/PodMonitor",
+    ),
+    "rules that the cluster does not know": (
+        ["--set", "telemetry.metrics.rules.enabled=true,telemetry.metrics.renderMode=failIfMissing"],
+        "the cluster does not know monitoring.coreos.com/v1/PrometheusRule",
+    ),
+    "budget that allows nothing": (
+        ["--set", "podDisruptionBudget.maxUnavailable=0"],
+        "podDisruptionBudget.maxUnavailable is 0",
+    ),
+    "budget of all pods": (
+        ["--set", "podDisruptionBudget.maxUnavailable=null,podDisruptionBudget.minAvailable=3"],
+        "autoscaling.minReplicas is 3",
+    ),
+    "two budgets": (["--set", "podDisruptionBudget.minAvailable=1"], "Kubernetes accepts one"),
+    "a store that is nowhere": (["--set", "state.store=redis"], "state.redis.url is not set"),
+    "a store that can be read": (
+        ["--set", "state.store=redis,state.redis.url=redis://redis:6379"],
+        "state.encryption.existingSecret.name is not set",
+    ),
+    "a store of another kind": (["--set", "state.store=redis,state.redis.url=http://redis"], "Begin it with redis://"),
+    "a password among the values": (
+        ["--set", "state.store=redis,state.redis.url=redis://:hidden@redis:6379"],
+        "state.redis.url holds a password",
+    ),
+    "a store without keepers": (
+        ["--set", "state.store=redis,state.redis.url=redis://redis,keeper.enabled=false"],
+        "only keepers use the store",
+    ),
+    "two stores": (
+        ["--set", f"{VALKEY},state.redis.existingSecret.name=s,state.redis.url=redis://other"],
+        'state.redis.url is "redis://other": keepers use one server',
+    ),
+    "a Valkey without a password": (
+        ["--set", VALKEY],
+        "kubectl -n voice-agent create secret generic voice-agent-valkey --from-literal=password=",
+    ),
+    "a Valkey that nothing uses": (
+        ["--set", "state.valkey.enabled=true,state.redis.existingSecret.name=s"],
+        "state.store is memory: nothing would use it",
+    ),
+    "a certificate for a Valkey without one": (
+        ["--set", f"{VALKEY},state.redis.existingSecret.name=s,state.redis.ca.secretName=ca"],
+        'state.redis.ca.secretName is "ca", but the Valkey of state.valkey.enabled has no certificate',
+    ),
+    "a Valkey that outgrows its pod": (
+        ["--set", f"{VALKEY},state.redis.existingSecret.name=s,state.valkey.maxMemory=512mb"],
+        "Set state.valkey.resources.limits.memory to at least 1024Mi, or state.valkey.maxMemory to at most 196608kb",
+    ),
+    "a limit below its request": (
+        ["--set", "keeper.resources.limits.memory=0.1Gi"],
+        "keeper.resources.requests.memory is 192Mi and keeper.resources.limits.memory is 0.1Gi",
+    ),
+    "names that begin with a digit": (["--set", "fullnameOverride=1a"], "Set fullnameOverride to such a name"),
+    "a name that is too long": (["--set", f"fullnameOverride={'a' * 53}"], "Shorten it to 52"),
+    "a label that selects": (
+        ["--set", "podLabels.app\\.kubernetes\\.io/instance=x"],
+        'podLabels sets app.kubernetes.io/instance to "x"',
+    ),
+    "a label that is too long": (["--set", f"podLabels.a={'a' * 64}"], "/podLabels/a"),
+    "a label that is no text": (["--set", "podLabels.a=1"], "got number, want string"),
+    "two Google accounts": (
+        [
+            "--set",
+            "serviceAccount.workloadIdentity.gcpServiceAccount=a@b.example",
+            "--set",
+            "serviceAccount.annotations.iam\\.gke\\.io/gcp-service-account=c@b.example",
+        ],
+        "pods act as one",
+    ),
+    "an account and a file": (
+        [
+            "--set",
+            "serviceAccount.workloadIdentity.gcpServiceAccount=a@b.example",
+            "--set",
+            "extraEnv[0].name=GOOGLE_APPLICATION_CREDENTIALS,extraEnv[0].value=/key.json",
+        ],
+        "Google's libraries would use the file only",
+    ),
+    "a key twice": (["--set", "extraEnv[0].name=GOOGLE_API_KEY,extraEnv[0].value=k"], "extraEnv sets GOOGLE_API_KEY"),
+    "a key of another name": (
+        ["--set", "extraEnv[0].name=GEMINI_API_KEY,extraEnv[0].value=k"],
+        "extraEnv sets GEMINI_API_KEY beside the credentials of gemini.*",
+    ),
+    "a variable that the chart sets": (
+        ["--set", "extraEnv[0].name=LOG_LEVEL,extraEnv[0].value=DEBUG"],
+        "extraEnv sets LOG_LEVEL, which the chart sets itself",
+    ),
+    "a keepers' variable that the chart sets": (
+        ["--set", "keeper.extraEnv[0].name=CALL_SLOTS,keeper.extraEnv[0].value=many"],
+        "keeper.extraEnv sets CALL_SLOTS, which the chart sets itself",
+    ),
+    "a variable twice": (
+        ["--set", "extraEnv[0].name=A,extraEnv[0].value=b,extraEnv[1].name=A,extraEnv[1].value=c"],
+        "extraEnv sets A twice",
+    ),
+    "a variable twice, by a template": (
+        ["--set", "extraEnv[0].name=LOG_{{ upper `level` }},extraEnv[0].value=DEBUG"],
+        "extraEnv sets LOG_LEVEL, which the chart sets itself",
+    ),
+    "a variable for a credential of the chart": (
+        ["--set", "extraEnv[0].name=LIVEKIT_API_SECRET_FILE,extraEnv[0].value=/secret"],
+        "extraEnv sets LIVEKIT_API_SECRET_FILE, and the chart sets LIVEKIT_API_SECRET",
+    ),
+    "a variable for a mounted credential": (
+        [
+            *("--set", "livekit.existingSecret.name=,secretManager.enabled=true,secretManager.project=p"),
+            *("--set", "secretManager.secrets.livekit.apiKey=k,secretManager.secrets.livekit.apiSecret=s"),
+            *("--set", "extraEnv[0].name=LIVEKIT_API_SECRET,extraEnv[0].value=s"),
+        ],
+        "extraEnv sets LIVEKIT_API_SECRET, and the chart sets LIVEKIT_API_SECRET_FILE",
+    ),
+    "a volume of the chart's name": (
+        ["--set-json", 'extraVolumes=[{"name":"tmp","emptyDir":{}}]'],
+        "extraVolumes sets tmp, which the chart sets itself",
+    ),
+    "a mount on the chart's": (
+        ["--set-json", 'extraVolumeMounts=[{"name":"mine","mountPath":"/tmp"}]'],
+        "extraVolumeMounts sets /tmp, which the chart sets itself",
+    ),
+    "a roll-out that cannot move": (["--set", "rollout.maxSurge=0"], "maxSurge"),
+    "a value that is taken out": (["--set-json", "agent=null"], "missing property 'agent'"),
+    "one account for workers and keepers": (
+        ["--set", "serviceAccount.name=a,keeper.serviceAccount.name=a"],
+        'serviceAccount and keeper.serviceAccount are both "a"',
+    ),
+    "a store of secrets that is nowhere": (
+        ["--set", "externalSecrets.enabled=true"],
+        "externalSecrets.storeRef.name is not set",
+    ),
+    "a secret twice": (
+        [
+            "--set",
+            "externalSecrets.enabled=true,externalSecrets.storeRef.name=s,gemini.apiKey.existingSecret.name=one",
+            "--set",
+            "externalSecrets.remote.gemini.apiKey=g,externalSecrets.remote.state.keys=k",
+            "--set",
+            "state.encryption.existingSecret.name=one",
+        ],
+        'state.encryption.existingSecret.name is "one", and externalSecrets would make that Secret twice',
+    ),
+    "half a secret": (
+        [
+            "--set",
+            "externalSecrets.enabled=true,externalSecrets.storeRef.name=s,externalSecrets.remote.livekit.apiKey=k",
+        ],
+        "externalSecrets.remote.livekit names k only, and the Secret needs apiKey and apiSecret",
+    ),
+    "a secret without a name": (
+        ["--set", "externalSecrets.enabled=true,externalSecrets.storeRef.name=s,externalSecrets.remote.state.keys=k"],
+        "externalSecrets.remote.state is set, but state.encryption.existingSecret.name is not",
+    ),
+    "Secret Manager for nothing": (["--set", MOUNTED], "secretManager.secrets names no secret"),
+    "Secret Manager of no project": (
+        ["--set", "secretManager.enabled=true,secretManager.secrets.state.keys=keys"],
+        'secretManager.secrets.state.keys is "keys", but secretManager.project is not set',
+    ),
+    "half of what Secret Manager should have": (
+        ["--set", f"{MOUNTED},livekit.existingSecret.name=,secretManager.secrets.livekit.apiSecret=s"],
+        "secretManager.secrets.livekit.apiKey is not set",
+    ),
+    "a credential from two places": (
+        ["--set", f"{MOUNTED},secretManager.secrets.livekit.apiKey=k,secretManager.secrets.livekit.apiSecret=s"],
+        'secretManager.secrets.livekit is set and livekit.existingSecret.name is "livekit-credentials": pods read one',
+    ),
+    "a credential from two stores": (
+        [
+            "--set",
+            f"{MOUNTED},secretManager.secrets.state.keys=k,externalSecrets.enabled=true",
+            "--set",
+            "externalSecrets.storeRef.name=s,externalSecrets.remote.state.keys=k",
+        ],
+        "externalSecrets.remote.state and secretManager.secrets.state are both set: pods read one",
+    ),
+    "a key of Gemini's beside Vertex AI": (
+        [
+            "--set",
+            f"{MOUNTED},secretManager.secrets.gemini.apiKey=k,gemini.apiKey.existingSecret.name=",
+            "--set",
+            "gemini.vertexai.enabled=true,gemini.vertexai.project=p",
+        ],
+        'secretManager.secrets.gemini.apiKey is "k": the worker uses one or the other',
+    ),
+    "a password that Valkey cannot read": (
+        ["--set", f"{VALKEY},state.redis.existingSecret.name=s,{MOUNTED},secretManager.secrets.redis.password=p"],
+        "the chart's Valkey takes its password from a Secret. Empty secretManager.secrets.redis.password",
+    ),
+    "secrets for everybody": (
+        ["--set", f"{MOUNTED},secretManager.secrets.state.keys=k,serviceAccount.create=false"],
+        "by which workers would read their secrets is the namespace's default",
+    ),
+    "a secret that is a path": (["--set", f"{MOUNTED},secretManager.secrets.state.keys=projects/p/secrets/s"], "keys"),
+    "Spot with a long grace": (
+        ["--set", "gke.spot=true"],
+        "gke.spot is true and drain.gracePeriodSeconds is 600, but a pod on a Spot node is killed after 25 s",
+    ),
+    "extended run time on Spot": (
+        ["--set", "gke.spot=true,gke.extendedRunTime=true,drain.gracePeriodSeconds=25,drain.finishWithinSeconds=3"],
+        "gke.extendedRunTime and gke.spot are true",
+    ),
+    "extended run time with a compute class": (
+        ["--set", "gke.computeClass=c,gke.extendedRunTime=true"],
+        'gke.computeClass is "c", but GKE gives extended run time without a compute class only',
+    ),
+    "extended run time with affinity of pods": (
+        ["--set-json", 'gke.extendedRunTime=true,affinity={"podAntiAffinity":{"x":[]}}'],
+        "which GKE refuses together",
+    ),
+    "room that no node is made for": (["--set", "headroom.priority=-11"], "priority"),
+    "a hook that leaves the drain no time": (
+        ["--set", "drain.timeoutSeconds=300,lifecycle.preStop.sleep.seconds=400"],
+        "lifecycle.preStop sleeps 400 s of drain.gracePeriodSeconds, which is 600",
+    ),
+    "a hook by a command that leaves the drain no time": (
+        ["--set-json", 'lifecycle={"preStop":{"exec":{"command":["sh","-c","sleep 120"]}}}'],
+        "lifecycle.preStop sleeps 120 s",
+    ),
+    "two ways to probe": (
+        ["--set", "probes.liveness.exec.command={true},probes.liveness.tcpSocket.port=1"],
+        "probes.liveness has the handlers exec and tcpSocket; Kubernetes accepts one",
+    ),
+    "a command that the probes do not know": (
+        ["--set", "command={python,agent.py}"],
+        'command is "python agent.py", but probes.startup asks the image\'s own worker',
+    ),
+    "spans to nowhere": (["--set", "telemetry.traces.exporter=otlp"], "telemetry.traces.otlpEndpoint is not set"),
+    "identity without an account": (
+        ["--set", "serviceAccount.create=false,serviceAccount.workloadIdentity.gcpServiceAccount=a@b.example"],
+        "Annotate your own ServiceAccount",
+    ),
+    "bad digest": (["--set", "image.digest=latest"], "digest"),
+    "null where text is needed": (["--set-json", "livekit.url=null"], "livekit"),
+    "null where a group is needed": (["--set-json", "telemetry.metrics=null"], "metrics"),
+    "null where a choice is needed": (["--set-json", "autoscaling.mode=null"], "mode"),
+    "list where a map is needed": (["--set-json", 'agent=["x"]'], "agent"),
+}
+
+
+def _refusal(*arguments: str, helm: str) -> str:
+    with pytest.raises(RenderError) as refused:
+        render(*arguments, helm=helm)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD_VALUES.values(), ids=BAD_VALUES.keys())
+def test_bad_values_are_refused_in_words(arguments: list[str], said: str) -> None:
+    message, on_helm_3 = (_refusal(*arguments, helm=helm) for helm in MAJORS)
+    assert said in message
+    assert on_helm_3 == message
+    for trace in ("nil pointer", "wrong type for value", "can't evaluate field", "<nil>", "interface conversion"):
+        assert trace not in message
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    with pytest.raises(RenderError) as refused:
+        render(values=None)
+    assert "3 problems" in str(refused.value)
