@@ -29,7 +29,9 @@ def define(kubectl: Kubectl) -> None:
         "certData": user["client-certificate-data"],
         "keyData": user["client-key-data"],
     }
-    kubectl.run("wait", "--for=condition=Established", "crd/appprojects.argoproj.io", f"crd/{APPLICATION}")
+    # Not --for=condition: kubectl takes a definition that has no conditions yet for an error.
+    established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+    kubectl.run("wait", established, "crd/appprojects.argoproj.io", f"crd/{APPLICATION}")
     kubectl.apply(
         yaml.safe_load((shipped / "argocd-cm.yaml").read_text()),
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "argocd-secret", "labels": part}},
