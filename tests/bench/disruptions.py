@@ -83,6 +83,9 @@ async def _bench(options: argparse.Namespace, stages: dict[str, Stage]) -> None:
                 records.note(options.records, subject, trial)
                 struck += trial.outcome.struck
                 print("  " + ("; ".join(trial.broken) or "as promised"), flush=True)
+                if trial.late:
+                    print(f"  late: {', '.join(f'{seconds:.2f} s' for seconds in trial.late)}", flush=True)
+                    print("\n".join(report.story for report in trial.reports), flush=True)
 
 
 def main() -> None:

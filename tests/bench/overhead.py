@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +28,8 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 from livekit import api
 
-from bench.cpu import tree_seconds
 from bench.paired import Round, table
+from bench.tree import tree_seconds
 from lab.baseline import WORKER
 from lab.callers import CallFleet, CallPlan, StarvedError, Summary, assert_ok
 from lab.gemini import Simulator, simulator
@@ -155,12 +155,25 @@ async def bench(chosen: argparse.Namespace) -> AsyncIterator[Bench]:
 async def _plain(
     stack: AsyncExitStack, livekit: LiveKit, gemini: Simulator, name: str, options: Mapping[str, str]
 ) -> Worker:
-    # Two workers share the machine, and calls come to either by name: slots that are never full.
-    own = {"AGENT_NAME": _agent(name), "CALL_SLOTS": "100", "HEALTH_PORT": str(free_port())}
-    variables = {**environment(livekit, gemini), **own, **options}
-    running = await stack.enter_async_context(worker(variables, program=(str(WORKER), "start")))
+    running = await stack.enter_async_context(plain_worker(livekit, gemini, _agent(name), options))
     await running.logged("registered worker")
     return running
+
+
+def plain_worker(
+    livekit: LiveKit, gemini: Simulator, agent: str, options: Mapping[str, str]
+) -> AbstractAsyncContextManager[Worker]:
+    """A plain livekit-agents worker with the same agent.
+
+    Args:
+        livekit: its server.
+        gemini: its model.
+        agent: the name by which calls come to it.
+        options: its settings besides.
+    """
+    # Two workers share the machine, and calls come to either by name: slots that are never full.
+    own = {"AGENT_NAME": agent, "CALL_SLOTS": "100", "HEALTH_PORT": str(free_port())}
+    return worker({**environment(livekit, gemini), **own, **options}, program=(str(WORKER), "start"))
 
 
 async def _keepers(stack: AsyncExitStack, livekit: LiveKit) -> Mapping[str, str]:

@@ -1,77 +1,13 @@
-"""The parts of the overhead bench that need no servers."""
+"""What the benches make of what they measured beside each other."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
-from bench.cpu import tree_seconds
+from bench import start
+from bench.overhead import OURS, PLAIN
 from bench.paired import Round, table
-
-BUSY_SECONDS = 0.4
-# A child that has a child of its own work for a while, and waits for it when told to; says when either is done.
-PARENT = f"""
-import subprocess, sys
-work = "import time\\nwhile time.process_time() < {BUSY_SECONDS}: pass\\nprint(flush=True)\\ninput()"
-child = subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-child.stdout.readline()
-print("worked", flush=True)
-input()
-child.communicate("\\n")
-print("waited", flush=True)
-input()
-"""
-
-
-class Tree:
-    """A process whose child works."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.pid = process.pid
-        self._process = process
-
-    def says(self) -> str:
-        assert self._process.stdout
-        return self._process.stdout.readline().strip()
-
-    def go_on(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-
-
-@contextmanager
-def tree() -> Iterator[Tree]:
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield Tree(process)
-        finally:
-            process.kill()
-
-
-def test_what_a_child_works_counts_while_it_lives_and_when_it_has_ended() -> None:
-    with tree() as running:
-        assert running.says() == "worked"
-        alive = tree_seconds(running.pid)
-        running.go_on()
-        assert running.says() == "waited"
-        ended = tree_seconds(running.pid)
-    # The kernel counts in ticks of 0.01 s; two interpreters also start, on a machine that may be busy.
-    assert BUSY_SECONDS - 0.05 <= alive < BUSY_SECONDS + 1
-    assert alive - 0.05 <= ended < alive + 0.3
-
-
-def test_of_a_process_that_is_gone_nothing_is_told() -> None:
-    with tree() as running:
-        pass
-    with pytest.raises(ProcessLookupError, match=str(running.pid)):
-        tree_seconds(running.pid)
+from bench.start import Start
 
 
 def rounds(*cores: tuple[float, float], latencies: tuple[float, float] = (1.1, 1.1)) -> list[dict[str, Round]]:
@@ -110,3 +46,12 @@ def test_a_worker_that_answered_nothing_is_no_measurement() -> None:
     silent = [{name: Round(1, 1.0, 1.0, {}, ()) for name in ("ours", "plain")}]
     with pytest.raises(ValueError, match="ours has no latencies"):
         table("ours", "plain", silent)
+
+
+def test_starts_are_compared_pair_by_pair_too() -> None:
+    pairs = [
+        {OURS: Start(2.0 * slow, 2.5 * slow, 240), PLAIN: Start(4.0 * slow, 5.0 * slow, 480)} for slow in (1, 1.1, 3)
+    ]
+    shown = cells(start.table(pairs))
+    assert shown["CPU until at rest"] == ["2.75 s", "5.5 s", "0.50"]
+    assert shown["memory at rest (PSS)"] == ["240 MiB", "480 MiB", "0.50"]

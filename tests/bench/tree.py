@@ -1,9 +1,10 @@
-"""The processor time of a process and all that it has started."""
+"""What a process and all that it has started have of the machine: processor time and memory."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,25 @@ def tree_seconds(root: int) -> float:
     Raises:
         ProcessLookupError: there is no such process.
     """
+    return sum(stat.ticks for stat in _tree(root).values()) / _TICKS_A_SECOND
+
+
+def tree_mebibytes(root: int) -> float:
+    """Memory in MiB of the process and its descendants; what several share counts once (PSS, see proc(5)).
+
+    Raises:
+        ProcessLookupError: there is no such process.
+    """
+    kibibytes = 0
+    for pid in _tree(root):
+        # One of them may end meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            kibibytes += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    return kibibytes / 1024
+
+
+def _tree(root: int) -> dict[int, _Stat]:
     stats = dict(_all())
     if root not in stats:
         raise ProcessLookupError(f"no process {root}")
@@ -35,7 +55,7 @@ def tree_seconds(root: int) -> float:
     tree = [root]
     for pid in tree:
         tree += children.get(pid, [])
-    return sum(stats[pid].ticks for pid in tree) / _TICKS_A_SECOND
+    return {pid: stats[pid] for pid in tree}
 
 
 def _all() -> Iterator[tuple[int, _Stat]]:
