@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from lab.disruptions import crashes, fleet, surroundings
+from lab.matrix.outcome import Outcome
 from lab.matrix.scene import Effect, Scene
 
 VALUES = Path(__file__).parent
@@ -42,6 +43,15 @@ class Promise(StrEnum):
     """No call and no turn is lost, no pod restarted."""
     OUTAGE = "outage"
     """Nothing carries what is said: no call is lost, at most the turn under way, no pod restarted."""
+
+    @property
+    def within_s(self) -> float | None:
+        """What the 95th percentile of its ``times`` stays below, in seconds, if anything is promised of them."""
+        return {Promise.PLANNED: 0.5, Promise.DEATH: 3.0, Promise.NODE: 6.0}.get(self)
+
+    def times(self, outcome: Outcome) -> tuple[float, ...]:
+        """What of an outcome ``within_s`` is about: added delays, or after a death the times until answered again."""
+        return outcome.added_delay_s if self is Promise.PLANNED else outcome.again_s
 
 
 @dataclass(frozen=True)

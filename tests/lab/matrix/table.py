@@ -15,7 +15,11 @@ _HEAD = (
 )  # fmt: skip
 
 _LOSE_NO_TURN = (Promise.PLANNED, Promise.MODEL, Promise.UNTOUCHED)
-_AFTER = {Promise.DEATH: "After a death", Promise.NODE: "After silence"}
+_TIMES = {
+    Promise.PLANNED: "Planned rows, added reply delay",
+    Promise.DEATH: "After a death, answered again",
+    Promise.NODE: "After silence, answered again",
+}
 
 
 def spread(values: Sequence[float]) -> str:
@@ -50,11 +54,9 @@ def verdicts(outcomes: Mapping[str, Outcome], *, promised: bool = True) -> list[
     if promised:
         spared = Outcome.together(o for name, o in outcomes.items() if MATRIX[name].promise in _LOSE_NO_TURN)
         said.append(f"Turns lost in rows that may lose none: {spared.lost_turns} of {spared.asked}.")
-        delays = [d for name, o in outcomes.items() if MATRIX[name].promise is Promise.PLANNED for d in o.added_delay_s]
-        said.append(f"Planned rows, added reply delay: {spread(delays)} s; promised p95 below 0.50 s.")
-        for promise, seconds in ((Promise.DEATH, 3.0), (Promise.NODE, 6.0)):
-            waits = [wait for name, o in outcomes.items() if MATRIX[name].promise is promise for wait in o.again_s]
-            said.append(f"{_AFTER[promise]}, answered again: {spread(waits)} s; promised p95 below {seconds:.2f} s.")
+        for promise, what in _TIMES.items():
+            times = [t for name, o in outcomes.items() if MATRIX[name].promise is promise for t in promise.times(o)]
+            said.append(f"{what}: {spread(times)} s; promised p95 below {promise.within_s:.2f} s.")
     said.append(f"Share of the machine in use during a trial: {spread(everything.busy)}.")
     return said
 

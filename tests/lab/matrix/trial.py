@@ -40,6 +40,12 @@ class Trial:
         return not all(report.measured for report in self.reports)
 
     @property
+    def late(self) -> list[float]:
+        """The times, in seconds, that were not below the 95th percentile which its row promises."""
+        limit = self.row.promise.within_s
+        return [] if limit is None else [each for each in self.row.promise.times(self.outcome) if each >= limit]
+
+    @property
     def broken(self) -> list[str]:
         """Which promises about calls and turns were broken, in words; times are the benchmark's to judge."""
         found = [f"call {report.call}: {report.verdict}" for report in self.reports if not report.ok]
