@@ -18,10 +18,11 @@ async def test_the_blueprint_loses_the_calls_of_a_killed_worker(stage: Stage, pl
     baseline = blueprint(stage)
     baseline.install()
     baseline.settle()
-    impatient = replace(plan, agent_name=baseline.agent_name, answer_timeout_s=6.0, give_up_after=2)
+    impatient = replace(plan, agent_name=baseline.agent_name, answer_timeout_s=10.0, give_up_after=1)
     try:
         trial = await run(baseline, MATRIX["kill"], impatient, 2)
     finally:
         baseline.uninstall()
-    assert trial.outcome.struck
-    assert trial.outcome.lost_calls == trial.outcome.struck, trial.outcome
+    stories = "\n".join(report.story for report in trial.reports)
+    assert trial.outcome.struck, stories
+    assert trial.outcome.lost_calls == trial.outcome.struck, stories
