@@ -17,7 +17,7 @@ from lab.version import carriers
 from voice_agent.settings import markdown_tables
 
 GOLDENS = ROOT / "tests" / "chart" / "goldens"
-# Values whose objects need CRDs, so that neither the local cluster nor `ct` can take them.
+# Values whose objects need CRDs, which the cluster that `ct` installs into has not.
 WITH_CRDS = ROOT / "tests" / "chart" / "values"
 IMAGE_README = ROOT / "images" / "agent" / "README.md"
 COMPARISON = ROOT / "docs" / "comparison.md"

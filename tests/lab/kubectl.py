@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lab.paths import CHART, tool
 
 WAITING = ("wait", "rollout")
@@ -70,6 +72,26 @@ class Kubectl:
         """Server-side apply of manifests given as objects."""
         listing = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
         self.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(listing), timeout=60)
+
+    def define(self, *files: Path) -> list[str]:
+        """Server-side apply of files with CustomResourceDefinitions; waits until the API server has their kinds.
+
+        Returns:
+            the definitions' names.
+
+        Raises:
+            CommandError: a definition was refused, or its kind did not come.
+        """
+        # Some are too large for a client-side apply's annotation.
+        self.run("apply", "--server-side", *(f"--filename={file}" for file in files))
+        definitions = [each for file in files for each in yaml.safe_load_all(file.read_text()) if each]
+        names = [str(each["metadata"]["name"]) for each in definitions]
+        for name, definition in zip(names, definitions, strict=True):
+            kind = definition["spec"]["names"]["kind"]
+            # Before its names are accepted it has no conditions, which kubectl takes for an error.
+            self.run("wait", f"--for=jsonpath={{.status.acceptedNames.kind}}={kind}", f"crd/{name}")
+            self.run("wait", "--for=condition=Established", f"crd/{name}")
+        return names
 
     def helm(self, *args: str, timeout: float = 900) -> str:
         """Run helm and return its output.

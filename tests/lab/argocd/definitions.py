@@ -18,8 +18,7 @@ APPLICATION = "applications.argoproj.io"
 def define(kubectl: Kubectl) -> None:
     """Put all of it into the namespace ``argocd`` of the cluster."""
     shipped = tool("argocd").resolve().parent
-    # The description of an ApplicationSet is too large for a client-side apply's annotation.
-    kubectl.run("apply", "--server-side", *(f"--filename={file}" for file in sorted(shipped.glob("*-crd.yaml"))))
+    kubectl.define(*sorted(shipped.glob("*-crd.yaml")))
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     part = {"app.kubernetes.io/part-of": "argocd"}
     config = json.loads(kubectl.run("config", "view", "--raw", "--flatten", "--minify", "-o", "json"))
@@ -29,9 +28,6 @@ def define(kubectl: Kubectl) -> None:
         "certData": user["client-certificate-data"],
         "keyData": user["client-key-data"],
     }
-    # Not --for=condition: kubectl takes a definition that has no conditions yet for an error.
-    established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-    kubectl.run("wait", established, "crd/appprojects.argoproj.io", f"crd/{APPLICATION}")
     kubectl.apply(
         yaml.safe_load((shipped / "argocd-cm.yaml").read_text()),
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "argocd-secret", "labels": part}},
