@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,27 +10,20 @@ from pathlib import Path
 import pytest
 from livekit import rtc
 
-from lab.callers import CallFleet, CallPlan, CallReport, StarvedError, assert_ok
-from lab.callers.results import STARVED_SECONDS
+from lab.callers import CallFleet, CallPlan, CallReport, assert_ok
 from lab.gemini import Simulator
 from lab.livekit import LiveKit
 from lab.peer import ask, called_for, dispatches, participant
 from lab.worker import worker
 from voice_agent.call.handover.wire import MEET, STATE_TOPIC, TAKE, TAKEN
-from voice_agent.worker.drain import SHUTDOWN_SECONDS
 
 AGENTS = str(Path(__file__).parent / "agents")
 TERM = signal.SIGTERM
-SPOT_GRACE_SECONDS = 25
 
 
 @pytest.fixture
 def variables(variables: dict[str, str]) -> dict[str, str]:
     return variables | {"DRAIN_FINISH_WITHIN_SECONDS": "0", "DRAIN_TIMEOUT_SECONDS": "60"}
-
-
-# More calls, and as many successors, leave two cores nothing.
-FULL = 4
 
 
 def unnoticed(report: CallReport) -> None:
@@ -110,37 +102,6 @@ async def test_a_pod_full_of_calls_is_emptied(variables: dict[str, str], plan: C
     for report in reports:
         assert report.pods == ["one", "two"]
         unnoticed(report)
-
-
-async def test_a_spot_nodes_grace_is_enough_for_a_pod_full_of_calls(variables: dict[str, str], plan: CallPlan) -> None:
-    # What the chart makes of drain.gracePeriodSeconds: 25, and the most that it lets calls have to end by themselves.
-    timeout = SPOT_GRACE_SECONDS - SHUTDOWN_SECONDS
-    variables |= {"CALL_SLOTS": str(FULL), "DRAIN_TIMEOUT_SECONDS": f"{timeout}"}
-    variables |= {"DRAIN_FINISH_WITHIN_SECONDS": "3"}
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, FULL) as fleet:
-            await fleet.all_answering()
-            async with worker(variables | {"IDLE_PROCESSES": "3"}, pod="two") as two:
-                await two.ready()
-                began = time.monotonic()
-                one.send(TERM)
-                code = await one.exit_code()
-                took = time.monotonic() - began
-                await fleet.more_answers(1)
-                reports = await fleet.finish()
-    stalled = max(report.longest_stall_s for report in reports)
-    last = one.lines[-1]
-    if (code or took > SPOT_GRACE_SECONDS) and stalled > STARVED_SECONDS:
-        raise StarvedError(f"no processor for {stalled:.1f} s; the pod left with {code} after {took:.1f} s: {last}")
-    assert took <= SPOT_GRACE_SECONDS
-    assert (code, last["moved"], last["cut"]) == (0, FULL, 0)
-    # Whether an answer is late is the machine's here; the pod's is that no call is lost.
-    for report in reports:
-        assert report.pods == ["one", "two"]
-        assert not report.lost
-        assert not report.overlapped
-        assert report.memory_kept
 
 
 async def test_an_agents_own_state_moves_with_the_call(variables: dict[str, str], plan: CallPlan) -> None:
