@@ -1,17 +1,22 @@
-"""How long an agent that must go waits for another."""
+"""How long an agent that must go waits for another, and whom it takes for one."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from livekit import api
+from livekit import api, rtc
 
-from voice_agent.call.control import Deadline
+from voice_agent.assistant import Assistant
+from voice_agent.call.control import Deadline, Result
+from voice_agent.call.errand import read
 from voice_agent.call.handover import offer
+from voice_agent.call.handover.wire import MEET, Greeting
 from voice_agent.call.live import Call
+from voice_agent.call.snapshot import CallIdentity
 
 DISPATCH = api.AgentDispatch(id="AD_1")
 
@@ -21,7 +26,7 @@ def _attempt(get_dispatch: Any) -> offer._Attempt:
         room=SimpleNamespace(name="room"),
         api=SimpleNamespace(agent_dispatch=SimpleNamespace(get_dispatch=get_dispatch)),
     )
-    return offer._Attempt(cast("Call", SimpleNamespace(context=context)), cast("Deadline", None))
+    return offer._Attempt(cast("Call", SimpleNamespace(context=context)), cast("Deadline", None), {})
 
 
 async def test_a_successor_that_came_while_livekit_did_not_answer_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +48,92 @@ async def test_a_dispatch_that_nobody_takes_is_given_up(monkeypatch: pytest.Monk
 
     with pytest.raises(offer.NoSuccessorError, match="free slot"):
         await _attempt(unanswered)._until_assigned(DISPATCH)
+
+
+class Room:
+    """A room with the caller and two agents; its API, whose dispatches nobody is seen to take."""
+
+    name = "room"
+
+    def __init__(self) -> None:
+        agent, standard = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
+        kinds = {"caller": standard, "first": agent, "second": agent}
+        self.remote_participants = {name: SimpleNamespace(kind=kind) for name, kind in kinds.items()}
+        self.local_participant = self.agent_dispatch = self
+        self.identity = "agent"
+        self.methods: dict[str, Any] = {}
+        self.made: list[str] = []
+        self.deleted: list[str] = []
+        self.changed = asyncio.Condition()
+
+    def on(self, *_: object) -> None: ...
+
+    def off(self, *_: object) -> None: ...
+
+    def register_rpc_method(self, name: str, method: Any) -> None:
+        self.methods[name] = method
+
+    def unregister_rpc_method(self, name: str) -> None:
+        del self.methods[name]
+
+    async def create_dispatch(self, request: api.CreateAgentDispatchRequest) -> api.AgentDispatch:
+        errand = read(request.metadata)
+        assert errand
+        async with self.changed:
+            self.made.append(errand.nonce)
+            self.changed.notify_all()
+        return api.AgentDispatch(id=f"AD_{len(self.made)}")
+
+    async def get_dispatch(self, dispatch: str, room: str) -> api.AgentDispatch:
+        return api.AgentDispatch(id=dispatch)
+
+    async def delete_dispatch(self, dispatch: str, room: str) -> None:
+        async with self.changed:
+            self.deleted.append(dispatch)
+            self.changed.notify_all()
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        async with self.changed, asyncio.timeout(10):
+            await self.changed.wait_for(done)
+
+    async def meet(self, who: str, nonce: str) -> str:
+        """What a successor that was called by the dispatch with this nonce is answered."""
+        greeting = Greeting(nonce=nonce).model_dump_json()
+        answer: str = await self.methods[MEET](rtc.RpcInvocationData("1", who, greeting, 1.0))
+        return answer
+
+
+def _call(room: Room) -> Call:
+    identity = CallIdentity(room="room", room_sid="RM_1", caller="caller", epoch=1)
+    job = SimpleNamespace(agent_name="voice-agent", dispatch_id="AD_0")
+    context = SimpleNamespace(room=room, api=room, job=job)
+    return cast("Call", SimpleNamespace(context=context, identity=identity, agent=Assistant(), session=None))
+
+
+async def test_a_successor_that_comes_late_is_as_welcome_and_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offer, "ASSIGNED_WITHIN_SECONDS", 0.1)
+    room = Room()
+
+    async def hand_over() -> None:
+        async for _ in offer.Offer(_call(room)).hand_over(Deadline(60)):
+            pass
+
+    handing_over = asyncio.create_task(hand_over())
+    try:
+        await room.until(lambda: len(room.made) == 2)
+        assert "AD_0" in await room.meet("first", room.made[0])
+        await room.until(lambda: bool(room.deleted))
+        with pytest.raises(rtc.RpcError, match="another one was first"):
+            await room.meet("second", room.made[0])
+        assert room.deleted == ["AD_2"]
+    finally:
+        handing_over.cancel()
+
+
+async def test_dispatches_that_nobody_takes_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offer, "ASSIGNED_WITHIN_SECONDS", 0.01)
+    room = Room()
+    results = [result async for result in offer.Offer(_call(room)).hand_over(Deadline(0.2))]
+    assert results[-1] is Result.GIVEN_UP
+    assert len(room.made) > offer.DISPATCHES
+    assert sorted(room.deleted) == sorted(f"AD_{number}" for number in range(1, len(room.made) + 1))

@@ -35,7 +35,9 @@ from voice_agent.tether.wire import Ending
 logger = logging.getLogger(__name__)
 
 # A dispatch that finds no worker at once never finds one (livekit-server 1.13.5): it must be made again.
-ASSIGNED_WITHIN_SECONDS = 2.0
+ASSIGNED_WITHIN_SECONDS = 2.5
+# A starved server tells of a job seconds after a worker has taken it: who comes by an earlier dispatch is as welcome.
+DISPATCHES = 3
 # A successor without a warm process starts one (3 s on an idle core, several times that on a starved one).
 MET_WITHIN_SECONDS = 30.0
 TAKEN_WITHIN_SECONDS = 10.0
@@ -51,12 +53,16 @@ class NoSuccessorError(Exception):
     """No other agent took the call; the message says at which step."""
 
 
+class UnassignedError(NoSuccessorError):
+    """No pod was seen to take the dispatch."""
+
+
 class Offer:
     """One call that is offered to other pods until one takes it, or time is up."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._room = call.context.room
+        self._called: dict[str, api.AgentDispatch] = {}
 
     async def hand_over(self, deadline: Deadline) -> AsyncIterator[Result]:
         """Try until another agent has taken the call, or `deadline` comes; until then this one serves it.
@@ -69,19 +75,21 @@ class Offer:
                 if deadline.passed:
                     break
                 try:
-                    await _Attempt(self._call, deadline).run()
+                    await _Attempt(self._call, deadline, self._called).run()
                 except Exception as reason:
                     expected = isinstance(reason, NoSuccessorError)
                     logger.warning(
                         "no successor yet, the call goes on here: %s", reason, exc_info=None if expected else reason
                     )
                     yield Result.FAILED
-                    # Each step has waited for itself; this keeps a broken API from being asked in a loop.
-                    await asyncio.sleep(PAUSE_SECONDS)
+                    if not isinstance(reason, UnassignedError):
+                        # A broken API must not be asked in a loop.
+                        await asyncio.sleep(PAUSE_SECONDS)
                 else:
                     yield Result.TAKEN
                     await self._last_words()
                     return
+        await withdraw(self._call, list(self._called.values()))
         logger.error("no successor took the call in time")
         yield Result.GIVEN_UP
 
@@ -93,11 +101,29 @@ class Offer:
                     await speech.wait_for_playout()
 
 
+async def withdraw(call: Call, dispatches: list[api.AgentDispatch]) -> None:
+    """Delete dispatches of `call`, and with them their jobs; they would start again with the next room of this name."""
+    for dispatch in dispatches:
+        try:
+            await call.context.api.agent_dispatch.delete_dispatch(dispatch.id, call.context.room.name)
+        except API_ERRORS as error:
+            logger.warning("a dispatch without a taker could not be deleted: %s", error)
+
+
 class _Attempt:
-    def __init__(self, call: Call, deadline: Deadline) -> None:
+    """One dispatch, and what follows if a successor comes by it, or by an earlier one that nobody was seen to take.
+
+    Args:
+        call: the call.
+        deadline: see `Offer.hand_over`.
+        called: the dispatches by which a successor may come, by nonce.
+    """
+
+    def __init__(self, call: Call, deadline: Deadline, called: dict[str, api.AgentDispatch]) -> None:
         self._call = call
         self._room = call.context.room
         self._deadline = deadline
+        self._called = called
         self._nonce = secrets.token_urlsafe(16)
         self._successor = ""
         self._met = asyncio.Event()
@@ -107,12 +133,23 @@ class _Attempt:
         self._gone = asyncio.Event()
 
     async def run(self) -> None:
-        async with self._answering(), self._dispatched() as dispatch:
-            await self._until_assigned(dispatch)
-            await self._until(self._met, MET_WITHIN_SECONDS, "it did not come")
-            logger.info("successor met", extra={"successor": self._successor})
-            await self._until(self._asked, MET_WITHIN_SECONDS, "it did not get ready")
-            await self._give()
+        async with self._answering():
+            try:
+                nonce = self._nonce
+                self._called[nonce] = dispatch = await self._dispatch(nonce)
+                await self._until_assigned(dispatch)
+                await self._until(self._met, MET_WITHIN_SECONDS, "it did not come")
+                logger.info("successor met", extra={"successor": self._successor})
+                await withdraw(self._call, [self._called.pop(each) for each in self._called.keys() - {self._nonce}])
+                await self._until(self._asked, MET_WITHIN_SECONDS, "it did not get ready")
+                await self._give()
+            except UnassignedError:
+                await withdraw(self._call, [self._called.pop(each) for each in list(self._called)[:-DISPATCHES]])
+                raise
+            except NoSuccessorError:
+                if self._nonce in self._called:
+                    await withdraw(self._call, [self._called.pop(self._nonce)])
+                raise
 
     async def _give(self) -> None:
         await boundary.until(self._call, self._deadline, self._gone)
@@ -166,6 +203,9 @@ class _Attempt:
 
         async def meet(request: rtc.RpcInvocationData) -> str:
             await self._check(request)
+            if self._met.is_set():
+                raise rtc.RpcError(rtc.RpcError.ErrorCode.APPLICATION_ERROR, "another one was first")
+            self._nonce = _nonce(request)
             self._successor = request.caller_identity
             self._met.set()
             introduction = Introduction(
@@ -202,21 +242,22 @@ class _Attempt:
                 participant.unregister_rpc_method(name)
 
     async def _check(self, request: rtc.RpcInvocationData, only: str | None = None) -> None:
-        known = hmac.compare_digest(Greeting.model_validate_json(request.payload).nonce, self._nonce)
+        # A successor may be quicker than LiveKit's answer to our dispatch.
+        nonces = {self._nonce, *self._called} if only is None else {self._nonce}
+        known = any(hmac.compare_digest(_nonce(request), nonce) for nonce in nonces)
         expected = only is None or request.caller_identity == only
         if not (known and expected and await is_agent(self._room, request.caller_identity)):
             logger.warning("a participant that is not the successor asked for the call; refused")
             raise rtc.RpcError(rtc.RpcError.ErrorCode.APPLICATION_ERROR, "not the successor")
 
-    @asynccontextmanager
-    async def _dispatched(self) -> AsyncIterator[api.AgentDispatch]:
+    async def _dispatch(self, nonce: str) -> api.AgentDispatch:
         context = self._call.context
         errand = Errand(
             kind=Kind.HANDOVER,
             caller=self._call.identity.caller,
             epoch=self._epoch,
             predecessor=self._room.local_participant.identity,
-            nonce=self._nonce,
+            nonce=nonce,
         )
         if self._call.identity.caller not in self._room.remote_participants:
             # A dispatch for a room that is gone would create it.
@@ -225,21 +266,9 @@ class _Attempt:
             agent_name=context.job.agent_name, room=self._room.name, metadata=write(errand)
         )
         try:
-            dispatch = await context.api.agent_dispatch.create_dispatch(request)
+            return await context.api.agent_dispatch.create_dispatch(request)
         except API_ERRORS as error:
             raise NoSuccessorError(f"LiveKit took no dispatch: {error}") from error
-        try:
-            yield dispatch
-        except NoSuccessorError:
-            await self._withdraw(dispatch)
-            raise
-
-    async def _withdraw(self, dispatch: api.AgentDispatch) -> None:
-        # It would start again with the next room of this name.
-        try:
-            await self._call.context.api.agent_dispatch.delete_dispatch(dispatch.id, self._room.name)
-        except API_ERRORS as error:
-            logger.warning("a dispatch without a taker could not be deleted: %s", error)
 
     async def _remove_successor(self) -> None:
         if not self._successor or self._gone.is_set():
@@ -265,7 +294,7 @@ class _Attempt:
         except TimeoutError:
             # It may have come while LiveKit was asked.
             if not self._met.is_set():
-                raise NoSuccessorError("no pod has a free slot") from None
+                raise UnassignedError("no pod has a free slot") from None
         except API_ERRORS as error:
             raise NoSuccessorError(f"LiveKit does not tell of the dispatch: {error}") from error
 
@@ -278,3 +307,7 @@ class _Attempt:
                 wait.cancel()
         if not event.is_set():
             raise NoSuccessorError(failure)
+
+
+def _nonce(request: rtc.RpcInvocationData) -> str:
+    return Greeting.model_validate_json(request.payload).nonce
