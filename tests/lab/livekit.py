@@ -67,10 +67,10 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
-def _start(port: int | None, folder: Path) -> tuple[subprocess.Popen[bytes], LiveKit]:
+def _start(port: int | None, webhooks: str | None, folder: Path) -> tuple[subprocess.Popen[bytes], LiveKit]:
     http, tcp, udp = free_port(), free_port(), free_port()
     http = port or http
-    config = {
+    config: dict[str, object] = {
         "port": http,
         "bind_addresses": ["127.0.0.1"],
         "rtc": {
@@ -82,6 +82,8 @@ def _start(port: int | None, folder: Path) -> tuple[subprocess.Popen[bytes], Liv
         },
         "keys": {API_KEY: API_SECRET},
     }
+    if webhooks:
+        config["webhook"] = {"api_key": API_KEY, "urls": [webhooks]}
     path, log = folder / "config.yaml", folder / "server.log"
     # JSON is YAML.
     path.write_text(json.dumps(config))
@@ -95,29 +97,32 @@ def _start(port: int | None, folder: Path) -> tuple[subprocess.Popen[bytes], Liv
     return server, LiveKit(f"ws://127.0.0.1:{http}", API_KEY, API_SECRET, server.pid, log)
 
 
-def _start_on_free_ports(port: int | None, folder: Path) -> tuple[subprocess.Popen[bytes], LiveKit]:
+def _start_on_free_ports(
+    port: int | None, webhooks: str | None, folder: Path
+) -> tuple[subprocess.Popen[bytes], LiveKit]:
     for _ in range(_ATTEMPTS - 1):
         with suppress(_PortTakenError):
-            return _start(port, folder)
+            return _start(port, webhooks, folder)
     try:
-        return _start(port, folder)
+        return _start(port, webhooks, folder)
     except _PortTakenError as error:
         raise RuntimeError(f"livekit-server found its ports taken {_ATTEMPTS} times:\n{error}") from None
 
 
 @contextmanager
-def livekit_server(port: int | None = None) -> Iterator[LiveKit]:
+def livekit_server(port: int | None = None, *, webhooks: str | None = None) -> Iterator[LiveKit]:
     """Run livekit-server on loopback for as long as the context lasts.
 
     Args:
         port: the HTTP port to use instead of a free one, so that a server can come back where it was.
+        webhooks: the URL that it tells of its rooms.
 
     Raises:
         FileNotFoundError: the binary was not built yet.
         RuntimeError: the server did not come up; the message ends with its log.
     """
     with tempfile.TemporaryDirectory(prefix="livekit-") as folder:
-        server, running = _start_on_free_ports(port, Path(folder))
+        server, running = _start_on_free_ports(port, webhooks, Path(folder))
         try:
             yield running
         finally:

@@ -12,6 +12,7 @@ from livekit.protocol.agent_dispatch import AgentDispatchState
 from livekit.protocol.models import ParticipantInfo, ParticipantPermission
 
 from voice_agent.call.errand import Errand, Kind, write
+from voice_agent.keeper import reconciliation
 from voice_agent.keeper.reconciliation import LOOK_SECONDS, ROOMS_PER_LOOK, Reconciliation
 from voice_agent.tether.wire import Tethered
 
@@ -157,6 +158,53 @@ def test_a_caller_whose_agent_vanishes_waits_for_seconds_only(world: World) -> N
 
     assert world.passes(6) == []
     assert world.passes(10) == ["one"]
+
+
+def test_a_caller_whose_agent_has_left_as_livekit_tells_waits_for_half_as_long(world: World) -> None:
+    world.dispatches["one"] = [dispatch(job(1))]
+    world.people["one"].append(person("agent-1", AGENT))
+    assert world.passes(30) == []
+
+    world.people["one"].pop()
+    world.keeper.agent_left("RM_one")
+
+    assert world.passes(4) == []
+    assert world.passes(2) == ["one"]
+
+
+def test_an_agent_that_has_left_and_come_back_is_there(world: World) -> None:
+    world.dispatches["one"] = [dispatch(job(1))]
+    agent = person("agent-1", AGENT)
+    world.people["one"].append(agent)
+    world.passes(2)
+    world.keeper.agent_left("RM_one")
+    world.passes(6)
+    world.people["one"].remove(agent)
+
+    assert world.passes(8) == []
+
+
+async def test_what_livekit_tells_is_looked_into_at_once(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    monkeypatch.setattr(reconciliation, "LOOK_SECONDS", 60)
+    world.people["one"].append(person("agent-1", AGENT))
+    looked = asyncio.Event()
+    look = world.keeper.look
+
+    async def noted() -> None:
+        await look()
+        looked.set()
+
+    monkeypatch.setattr(world.keeper, "look", noted)
+    running = asyncio.create_task(world.keeper.run())
+    try:
+        async with asyncio.timeout(10):
+            await looked.wait()
+            looked.clear()
+            world.keeper.agent_left("RM_nobody's")
+            world.keeper.agent_left("RM_one")
+            await looked.wait()
+    finally:
+        running.cancel()
 
 
 def test_an_agent_that_is_away_for_a_moment_is_waited_for_anew(world: World) -> None:

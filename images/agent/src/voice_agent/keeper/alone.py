@@ -27,3 +27,6 @@ class NoPeers:
     async def leads(self) -> None:
         """See `Peers.leads`."""
         return
+
+    async def pass_on(self, webhook: bytes, signature: str) -> None:
+        """See `OtherKeepers.pass_on`."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from voice_agent.keeper.webhooks import PASSED_ON, WEBHOOKS_PATH
 from voice_agent.tether.client import Credential, addresses_of
 
 logger = logging.getLogger(__name__)
@@ -72,6 +74,15 @@ class OtherKeepers:
         if any(answer is not None and answer.leading for answer in answers):
             return True
         return None if None in answers else False
+
+    async def pass_on(self, webhook: bytes, signature: str) -> None:
+        """Give every other keeper what LiveKit has sent to this one; who does not take it does not hear of it."""
+        headers = {"Authorization": signature, PASSED_ON: "1"}
+        async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session:
+            for url in await addresses_of(self._url):
+                if not self._is_own(url):
+                    with suppress(aiohttp.ClientError, TimeoutError):
+                        await session.post(f"{url}{WEBHOOKS_PATH}", data=webhook)
 
     def _is_own(self, url: str) -> bool:
         return self._own is not None and urlsplit(url).hostname == self._own

@@ -20,6 +20,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,11 +42,15 @@ LOOKS = 3
 UNANSWERED_SECONDS = 8.0
 """How long no job may be listed, or the agent be out of the room: a starved worker answers LiveKit within 10 s at the
 very latest, and usually at once. An agent that comes later still leaves when it sees the other one's epoch."""
+LEFT_SECONDS = 3.0
+"""The same where LiveKit has told that the agent left: it says so of one that has gone, not of one that is slow."""
 JOINS_WITHIN_SECONDS = 20.0
 """How long a job may take to join: it may have to start a process, on a starved machine."""
 ROOMS_PER_LOOK = 30
 """Bounds the load on LiveKit's API, of two requests a room."""
 _AGENT_PRESENT_SECONDS = 4.0
+# What is told of several rooms at once is looked into at once.
+_TOGETHER_SECONDS = 0.2
 _NOT_OURS_SECONDS = 15.0
 # The kinds that livekit-agents links an agent to.
 _CALLERS = {
@@ -75,6 +80,7 @@ class _Room:
     Attributes:
         look_at: when it is looked into next.
         agent_seen: whether an agent was ever there.
+        agent_left: whether LiveKit has told that one left, since one was seen last.
         found: the caller, the record and the jobs that were found last; None if nobody waits.
         since: of that very finding.
         looks: in a row that found the same.
@@ -82,6 +88,7 @@ class _Room:
 
     look_at: float = 0.0
     agent_seen: bool = False
+    agent_left: bool = False
     found: tuple[object, ...] | None = None
     since: float = 0.0
     looks: int = 0
@@ -127,6 +134,7 @@ class Reconciliation:
         self._peers = peers
         self._clock = clock
         self._rooms: dict[str, _Room] = {}
+        self._told = asyncio.Event()
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -138,7 +146,18 @@ class Reconciliation:
             except Exception:
                 # Whatever it is, the next look may see more.
                 logger.exception("the keeper could not look for callers without an agent")
-            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._told.wait()
+                await asyncio.sleep(_TOGETHER_SECONDS)
+            self._told.clear()
+
+    def agent_left(self, room: str) -> None:
+        """LiveKit tells that an agent has left the room with this SID."""
+        # Where a tether tells of the call, or nobody asked for an agent of ours, there is nothing to look for.
+        if watched := self._rooms.get(room):
+            watched.agent_left, watched.look_at = True, 0.0
+            self._told.set()
 
     async def look(self) -> None:
         """Look once, and have those recovered who have waited for long enough.
@@ -183,6 +202,8 @@ class Reconciliation:
         watched.looks += 1
         joining = waiting.jobs and not watched.agent_seen
         long_enough = JOINS_WITHIN_SECONDS if joining else UNANSWERED_SECONDS
+        if watched.agent_left:
+            long_enough = LEFT_SECONDS
         return waiting if watched.looks >= LOOKS and now - watched.since >= long_enough else None
 
     async def _waiting(self, room: api.Room, watched: _Room) -> _Waiting | None:
@@ -191,7 +212,7 @@ class Reconciliation:
         watched.look_at = now + _NOT_OURS_SECONDS
         people = (await self._client.room.list_participants(api.ListParticipantsRequest(room=room.name))).participants
         if any(person.kind == models.ParticipantInfo.Kind.AGENT for person in people):
-            watched.agent_seen, watched.look_at = True, now + _AGENT_PRESENT_SECONDS
+            watched.agent_seen, watched.agent_left, watched.look_at = True, False, now + _AGENT_PRESENT_SECONDS
             return None
         callers = [person for person in people if person.kind in _CALLERS and not person.permission.hidden]
         if not callers:

@@ -17,9 +17,10 @@ from voice_agent.keeper.brain import Brain
 from voice_agent.keeper.leader import Leader
 from voice_agent.keeper.peers import OtherKeepers
 from voice_agent.keeper.pods import FleetPods
-from voice_agent.keeper.ports import Leadership, Peers
+from voice_agent.keeper.ports import Leadership
 from voice_agent.keeper.reconciliation import Reconciliation
 from voice_agent.keeper.routes import Routes
+from voice_agent.keeper.webhooks import WEBHOOKS_PATH, Webhooks
 from voice_agent.kubernetes import ApiServer
 from voice_agent.settings import KeeperSettings, Problem, SettingsError, StateStore, parse_keeper
 from voice_agent.state.layered import LayeredStore
@@ -86,15 +87,23 @@ async def _keep(settings: KeeperSettings) -> None:
         reconciliation = Reconciliation(client, settings.agent_name, brain, leadership, peers)
         tethers = TetherServer(store, _authenticator(settings, server), brain)
         brain.attach(tethers)
-        routes = Routes(tethers, brain, leadership, pods, settings.call_slots)
-        await stack.enter_async_context(_serving(routes.application(), settings.keeper_port))
+        webhooks = Webhooks(
+            settings.livekit_api_key,
+            settings.livekit_api_secret.get_secret_value(),
+            reconciliation.agent_left,
+            leadership,
+            peers.pass_on,
+        )
+        app = Routes(tethers, brain, leadership, pods, settings.call_slots).application()
+        app.add_routes([web.post(WEBHOOKS_PATH, webhooks.take)])
+        await stack.enter_async_context(_serving(app, settings.keeper_port))
         await stack.enter_async_context(_running(brain.run(), "brain"))
         await stack.enter_async_context(_running(reconciliation.run(), "reconciliation"))
         await stop.wait()
         logger.info("leaving; the calls and the other keepers go on")
 
 
-def _peers(settings: KeeperSettings) -> Peers:
+def _peers(settings: KeeperSettings) -> OtherKeepers | NoPeers:
     if settings.keeper_peers is None:
         return NoPeers()
     return OtherKeepers(

@@ -70,6 +70,7 @@ FOUND = Counter(
     "Callers without an agent that no tether told of; why: unanswered (no pod took the call), agent_gone",
     ["why"],
 )
+WEBHOOKS = Counter("voice_agent_keeper_webhooks", "What LiveKit has told the keeper, by its event", ["event"])
 KEEPER_CALLS = Gauge("voice_agent_keeper_calls", "Calls that the keeper knows")
 KEEPER_LEADING = Gauge("voice_agent_keeper_leading", "1 while the keeper acts")
 
