@@ -26,13 +26,14 @@ async def test_a_full_pod_is_empty_before_a_spot_node_goes(
     stage: Stage, plan: CallPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     follow, log = stage.kubectl.command("kubectl", "logs", "--follow"), tmp_path / "log"
+    following: list[asyncio.subprocess.Process] = []
 
     async def disrupt(scene: Scene) -> Effect:
         assert scene.serving == {scene.busy: FULL}
         await asyncio.to_thread(stage.install, "--set", "replicas=2")
         # Without another pod that starts: on two cores that are full of calls it would take what these need.
         with log.open("wb") as output:
-            await asyncio.create_subprocess_exec(*follow, scene.busy, stdout=output)
+            following.append(await asyncio.create_subprocess_exec(*follow, scene.busy, stdout=output))
         began = time.time()
         await asyncio.to_thread(fleet.scale, stage, 1, first=scene.busy)
         return Effect.told(began, {scene.busy})
@@ -46,6 +47,7 @@ async def test_a_full_pod_is_empty_before_a_spot_node_goes(
     if seconds > SPOT_GRACE_SECONDS and trial.starved:
         raise StarvedError(f"the machine stood still; the pod was gone after {seconds:.1f} s")
     assert seconds <= SPOT_GRACE_SECONDS
+    await following[0].wait()
     last = json.loads(log.read_text().splitlines()[-1])
     assert (last["moved"], last["cut"]) == (FULL, 0)
     for report in trial.reports:

@@ -89,9 +89,9 @@ class Offer:
                     yield Result.TAKEN
                     await self._last_words()
                     return
-        await withdraw(self._call, list(self._called.values()))
         logger.error("no successor took the call in time")
         yield Result.GIVEN_UP
+        await withdraw(self._call, list(self._called.values()))
 
     async def _last_words(self) -> None:
         if speech := self._call.session.current_speech:
