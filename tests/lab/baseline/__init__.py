@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab import processes
 from lab.cluster.base import product_namespace
 from lab.paths import VALUES
 from lab.services import share
@@ -37,6 +39,16 @@ class Blueprint(Stage):
         """Install or upgrade the release and wait until its pods are ready."""
         self.kubectl.apply(_named("ConfigMap", _CONFIG_MAP, {"worker.py": WORKER.read_text()}))
         super().install(*args, wait=wait)
+
+    def uninstall(self) -> None:
+        """Remove the release and wait until its pods are gone, though not for their `preStop`, which takes minutes."""
+        pids = [pid for pod in self.worker_names() for pid in processes.of_pod(self.kubectl, pod)]
+        self.kubectl.helm("uninstall", self.release, "--ignore-not-found")
+        for pod in self.worker_names():
+            # Killed before it is told to go, its container would be started again.
+            self.kubectl.run("wait", "--for=jsonpath={.metadata.deletionTimestamp}", f"pod/{pod}", "--timeout=60s")
+        processes.send(pids, signal.SIGKILL)
+        super().uninstall()
 
     def _values(self) -> list[str]:
         """The blueprint's values and the lab's."""
