@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any, cast
 
@@ -59,11 +60,12 @@ class Room:
         del self.dispatches[dispatch]
 
 
+async def supersede(*_: Any) -> None:
+    """No tether of this keeper's is told."""
+
+
 async def recovered(room: Room, call: Tethered) -> Errand:
     """The errand that the successor is sent on."""
-
-    async def supersede(*_: Any) -> None:
-        pass
 
     recovery = Recovery(
         cast(api.LiveKitAPI, room),
@@ -88,6 +90,49 @@ async def test_a_successor_is_told_what_the_first_agent_was_told(dispatched_with
 
     assert await recovered(room, LOST) == Errand(kind=Kind.RECOVERY, caller="caller", epoch=2, job_metadata="gold")
     assert (list(room.dispatches), room.removed) == (["AD_2"], ["agent-1"])
+
+
+async def test_what_livekit_can_be_asked_at_once_is() -> None:
+    """A caller hears nothing meanwhile, and LiveKit Cloud may be a tenth of a second away."""
+
+    class Far(Room):
+        def __init__(self) -> None:
+            super().__init__("")
+            self.looked, self.asked = asyncio.Event(), asyncio.Event()
+
+        async def list_rooms(self, request: api.ListRoomsRequest) -> api.ListRoomsResponse:
+            await self.looked.wait()
+            return await super().list_rooms(request)
+
+        async def list_participants(self, request: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
+            self.looked.set()
+            return await super().list_participants(request)
+
+        async def remove_participant(self, who: api.RoomParticipantIdentity) -> None:
+            await self.asked.wait()
+            await super().remove_participant(who)
+
+        async def get_dispatch(self, dispatch: str, room: str) -> api.AgentDispatch | None:
+            self.asked.set()
+            return await super().get_dispatch(dispatch, room)
+
+    async with asyncio.timeout(10):
+        await recovered(Far(), LOST)
+
+
+async def test_of_a_room_that_is_gone_nothing_is_recovered() -> None:
+    class Gone(Room):
+        async def list_rooms(self, request: api.ListRoomsRequest) -> api.ListRoomsResponse:
+            return api.ListRoomsResponse()
+
+        async def list_participants(self, _: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
+            raise api.TwirpError(api.TwirpErrorCode.NOT_FOUND, "no such room", status=404)
+
+    room = Gone("")
+
+    recovery = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: None, AlwaysLeading())
+    assert await recovery.run(LOST) is Result.CALLER_LEFT
+    assert room.created == []
 
 
 async def test_where_no_agent_ever_came_none_is_removed() -> None:
@@ -123,9 +168,6 @@ async def test_an_agent_that_is_tethered_elsewhere_is_known_by_what_it_says_in_t
     attributes = {EPOCH_ATTRIBUTE: epoch, CALLER_ATTRIBUTE: "caller"}
     room.agents = [ParticipantInfo(identity="agent-2", kind=ParticipantInfo.Kind.AGENT, attributes=attributes)]
 
-    async def supersede(*_: Any) -> None:
-        pass
-
     keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: None, AlwaysLeading())
 
     assert await keeper.run(LOST) is result
@@ -141,9 +183,6 @@ async def test_a_dispatch_that_no_worker_takes_does_not_hold_up_the_next_of_the_
     room.unanswered = unanswered
     taken = f"AD_{unanswered + 2}"
     served = replace(LOST, epoch=2, dispatch_id=taken)
-
-    async def supersede(*_: Any) -> None:
-        pass
 
     keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: served, AlwaysLeading())
 

@@ -97,9 +97,12 @@ class Recovery:
                             await self._store.delete(call.call, epoch)
                             return Result.CALLER_LEFT
                         epoch = await self._store.claim(call.call, above=epoch)
-                        await self._fence(call, epoch)
+                        # The caller hears nothing meanwhile, and LiveKit may be far: what can be asked at once, is.
+                        _, told, before = await asyncio.gather(
+                            self._fence(call, epoch), self._job_metadata(call), self._agents(call.room)
+                        )
                         at_once = _DISPATCHES_AT_ONCE_IF_SILENT if silent else _DISPATCHES_AT_ONCE
-                        sent = await self._send_agent(call, epoch, at_once=at_once)
+                        sent = await self._send_agent(call, epoch, told, before, at_once=at_once)
                     except (_NoAgentError, StoreError, *API_ERRORS) as error:
                         logger.warning("call %s has no agent yet: %s", call.call, str(error) or type(error).__name__)
                     except Exception:
@@ -119,12 +122,10 @@ class Recovery:
 
     async def _caller_waits(self, call: Tethered) -> bool:
         """Whether the caller is in that very room: a dispatch for a room that is gone would create it."""
-        rooms = await self._client.room.list_rooms(api.ListRoomsRequest(names=[call.room]))
-        if not any(room.sid == call.room_sid for room in rooms.rooms):
-            return False
-        return any(
-            person.identity == call.caller and person.kind != models.ParticipantInfo.Kind.AGENT
-            for person in await self._participants(call.room)
+        listed = self._client.room.list_rooms(api.ListRoomsRequest(names=[call.room]))
+        rooms, people = await asyncio.gather(listed, self._participants(call.room))
+        return any(room.sid == call.room_sid for room in rooms.rooms) and any(
+            person.identity == call.caller and person.kind != models.ParticipantInfo.Kind.AGENT for person in people
         )
 
     async def _fence(self, call: Tethered, epoch: int) -> None:
@@ -138,21 +139,25 @@ class Recovery:
             if error.code != api.TwirpErrorCode.NOT_FOUND:
                 raise
 
-    async def _send_agent(self, call: Tethered, epoch: int, *, at_once: int) -> frozenset[str]:
+    async def _send_agent(
+        self, call: Tethered, epoch: int, told: str, before: frozenset[str], *, at_once: int
+    ) -> frozenset[str]:
         """Send an agent; returns the dispatches that were made for it.
 
         Args:
             call: the lost one.
             epoch: of the agent.
+            told: what the call's first agent was told by its dispatch.
+            before: agents in the room that are not the one that is sent, such as the successor of a handover that was
+                under way; it finds out, and leaves.
             at_once: how many dispatches may wait for a worker's answer at the same time. Of two agents that come, the
                 second finds the first in the room, and leaves.
         """
-        told = await self._job_metadata(call)
         errand = Errand(kind=Kind.RECOVERY, caller=call.caller, epoch=epoch, job_metadata=told)
         request = api.CreateAgentDispatchRequest(agent_name=call.agent_name, room=call.room, metadata=write(errand))
         sent: list[str] = []
         try:
-            await self._until_assigned(request, sent, at_once)
+            await self._until_assigned(request, sent, before, at_once)
             await self._until_served(call, epoch)
         except BaseException:
             # At the end of our patience, and of the keeper, too: it would bring an agent too many.
@@ -160,9 +165,9 @@ class Recovery:
             raise
         return frozenset(sent)
 
-    async def _until_assigned(self, request: api.CreateAgentDispatchRequest, sent: list[str], at_once: int) -> None:
-        # Such as the successor of a handover that was under way; it finds out, and leaves.
-        before = await self._agents(request.room)
+    async def _until_assigned(
+        self, request: api.CreateAgentDispatchRequest, sent: list[str], before: frozenset[str], at_once: int
+    ) -> None:
         for _ in range(at_once):
             dispatch = await self._client.agent_dispatch.create_dispatch(request)
             sent.append(dispatch.id)
@@ -219,7 +224,12 @@ class Recovery:
         return frozenset(each.identity for each in people if each.kind == models.ParticipantInfo.Kind.AGENT)
 
     async def _participants(self, room: str) -> Sequence[models.ParticipantInfo]:
-        answer = await self._client.room.list_participants(api.ListParticipantsRequest(room=room))
+        try:
+            answer = await self._client.room.list_participants(api.ListParticipantsRequest(room=room))
+        except api.TwirpError as error:
+            if error.code != api.TwirpErrorCode.NOT_FOUND:
+                raise
+            return []
         return list(answer.participants)
 
     async def _tethered(self, call: Tethered, epoch: int) -> None:
