@@ -99,6 +99,9 @@ async def test_a_pod_full_of_calls_is_emptied(variables: dict[str, str], plan: C
                 await fleet.more_answers(1)
                 reports = await fleet.finish()
     assert one.lines[-1]["moved"] == 4
+    messages = [str(line["message"]) for line in one.lines]
+    began = next(number for number, message in enumerate(messages) if message.startswith("draining: "))
+    assert "initializing process" not in messages[began:], "a process was started for calls that cannot come"
     for report in reports:
         assert report.pods == ["one", "two"]
         unnoticed(report)

@@ -117,7 +117,9 @@ class CallServer(AgentServer):
         # Not `drain()`: livekit-agents 1.8.9 waits for the processes in a loop that never yields once one has ended and
         # is still listed, as happens when two end at the same moment. The pod then stands still until SIGKILL.
         self._draining = True
-        # No call will come for them, and the jobs of this node need the time.
+        # No call will come for them, and the jobs of this node need the time. livekit-agents reckons the pool's target
+        # from this every few seconds.
+        self._num_idle_processes = 0
         self._proc_pool.set_target_idle_processes(0)
         await self._update_worker_status()
         # In-flight calls finish launching.
