@@ -39,7 +39,8 @@ def custom(name: str) -> list[dict[str, Any]]:
 def kubectl(stage: Stage) -> Iterator[Kubectl]:
     kubectl = stage.kubectl.in_namespace(NAMESPACE)
     kubectl.apply(product_namespace(NAMESPACE))
-    found = subprocess.run([sys.executable, ROOT / "tools" / "crds.py"], capture_output=True, text=True, check=True)
+    # What it complains of is shown.
+    found = subprocess.run([sys.executable, ROOT / "tools" / "crds.py"], stdout=subprocess.PIPE, text=True, check=True)
     names = kubectl.define(*map(Path, found.stdout.split()))
     yield kubectl
     # The chart asks a cluster what it knows.
