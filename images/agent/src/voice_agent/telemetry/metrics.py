@@ -70,7 +70,11 @@ FOUND = Counter(
     "Callers without an agent that no tether told of; why: unanswered (no pod took the call), agent_gone",
     ["why"],
 )
-WEBHOOKS = Counter("voice_agent_keeper_webhooks", "What LiveKit has told the keeper, by its event", ["event"])
+WEBHOOKS = Counter(
+    "voice_agent_keeper_webhooks",
+    "LiveKit's webhooks by their event, such as participant_left; refused: not signed with the keepers' key",
+    ["event"],
+)
 KEEPER_CALLS = Gauge("voice_agent_keeper_calls", "Calls that the keeper knows")
 KEEPER_LEADING = Gauge("voice_agent_keeper_leading", "1 while the keeper acts")
 
