@@ -359,6 +359,9 @@ async def test_of_callers_who_are_found_waiting_a_bounded_number_is_recovered_at
             await self.let.wait()
             return api.ListRoomsResponse()
 
+        async def list_participants(self, _: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
+            return api.ListParticipantsResponse()
+
     rooms = Rooms()
     brain = Brain(cast(api.LiveKitAPI, rooms), MemoryStore(), AlwaysLeading(), UnknownPods(), NoPeers())
     tethered = a_call(99)
