@@ -237,7 +237,8 @@ def _turn_line(turn: Turn) -> str:
     asked = f"question {turn.question} ({turn.kind}), {turn.asked_end - turn.asked:.2f} s long"
     if turn.latency_s is None:
         return f"{asked}, not answered"
-    return f"{asked}, answered {turn.latency_s:.2f} s after its end, by {turn.pod}"
+    memory = "" if turn.memory_kept is not False else f", which remembers {turn.remembered} questions"
+    return f"{asked}, answered {turn.latency_s:.2f} s after its end, by {turn.pod}{memory}"
 
 
 @dataclass(frozen=True)
