@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 
 import aiohttp
@@ -53,6 +53,16 @@ class Result(StrEnum):
 
 class _NoAgentError(Exception):
     """No agent came; the message says at which step."""
+
+
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Pass over what LiveKit does not know, or knows no more."""
+    try:
+        yield
+    except api.TwirpError as error:
+        if error.code != api.TwirpErrorCode.NOT_FOUND:
+            raise
 
 
 class Recovery:
@@ -133,11 +143,8 @@ class Recovery:
         if not call.agent_identity:  # no agent ever came
             return
         stale = api.RoomParticipantIdentity(room=call.room, identity=call.agent_identity)
-        try:
+        with _unless_gone():
             await self._client.room.remove_participant(stale)
-        except api.TwirpError as error:
-            if error.code != api.TwirpErrorCode.NOT_FOUND:
-                raise
 
     async def _send_agent(
         self, call: Tethered, epoch: int, told: str, before: frozenset[str], *, at_once: int
@@ -190,12 +197,9 @@ class Recovery:
         """What the call's first agent was told by its dispatch, as far as the lost agent's dispatch knows."""
         if not call.dispatch_id:
             return ""
-        try:
+        dispatch = None
+        with _unless_gone():
             dispatch = await self._client.agent_dispatch.get_dispatch(call.dispatch_id, call.room)
-        except api.TwirpError as error:
-            if error.code != api.TwirpErrorCode.NOT_FOUND:
-                raise
-            dispatch = None
         if dispatch is None:
             return ""
         errand = read(dispatch.metadata)
@@ -224,12 +228,9 @@ class Recovery:
         return frozenset(each.identity for each in people if each.kind == models.ParticipantInfo.Kind.AGENT)
 
     async def _participants(self, room: str) -> Sequence[models.ParticipantInfo]:
-        try:
+        answer = api.ListParticipantsResponse()
+        with _unless_gone():
             answer = await self._client.room.list_participants(api.ListParticipantsRequest(room=room))
-        except api.TwirpError as error:
-            if error.code != api.TwirpErrorCode.NOT_FOUND:
-                raise
-            return []
         return list(answer.participants)
 
     async def _tethered(self, call: Tethered, epoch: int) -> None:

@@ -8,7 +8,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
 import aiohttp
@@ -91,7 +91,7 @@ class Offer:
                     return
         logger.error("no successor took the call in time")
         yield Result.GIVEN_UP
-        await withdraw(self._call, list(self._called.values()))
+        await _withdraw(self._call, self._called, self._called)
 
     async def _last_words(self) -> None:
         if speech := self._call.session.current_speech:
@@ -101,9 +101,9 @@ class Offer:
                     await speech.wait_for_playout()
 
 
-async def withdraw(call: Call, dispatches: list[api.AgentDispatch]) -> None:
-    """Delete dispatches of `call`, and with them their jobs; they would start again with the next room of this name."""
-    for dispatch in dispatches:
+async def _withdraw(call: Call, called: dict[str, api.AgentDispatch], nonces: Iterable[str]) -> None:
+    """Take dispatches out of `called` and delete them; they would start again with the next room of this name."""
+    for dispatch in [called.pop(nonce) for nonce in list(nonces)]:
         try:
             await call.context.api.agent_dispatch.delete_dispatch(dispatch.id, call.context.room.name)
         except API_ERRORS as error:
@@ -140,15 +140,14 @@ class _Attempt:
                 await self._until_assigned(dispatch)
                 await self._until(self._met, MET_WITHIN_SECONDS, "it did not come")
                 logger.info("successor met", extra={"successor": self._successor})
-                await withdraw(self._call, [self._called.pop(each) for each in self._called.keys() - {self._nonce}])
+                await _withdraw(self._call, self._called, self._called.keys() - {self._nonce})
                 await self._until(self._asked, MET_WITHIN_SECONDS, "it did not get ready")
                 await self._give()
             except UnassignedError:
-                await withdraw(self._call, [self._called.pop(each) for each in list(self._called)[:-DISPATCHES]])
+                await _withdraw(self._call, self._called, list(self._called)[:-DISPATCHES])
                 raise
             except NoSuccessorError:
-                if self._nonce in self._called:
-                    await withdraw(self._call, [self._called.pop(self._nonce)])
+                await _withdraw(self._call, self._called, self._called.keys() & {self._nonce})
                 raise
 
     async def _give(self) -> None:
