@@ -48,13 +48,9 @@ async def _trial(stage: Stage, row: Row, calls: int, subject: str, path: Path) -
         if not trial.broken or not trial.starved or attempt == TRIES:
             break
         print(f"  {subject}, {row.title}: it could not be measured, once more: {'; '.join(trial.broken)}", flush=True)
-        _tell(trial)
+        print(trial.story, flush=True)
         records.note(path, f"{subject}{REPEATED}", trial)
     return trial
-
-
-def _tell(trial: Trial) -> None:
-    print("\n".join(report.story for report in trial.reports), flush=True)
 
 
 def _rows(names: list[str]) -> list[Row]:
@@ -91,7 +87,7 @@ async def _bench(options: argparse.Namespace, stages: dict[str, Stage]) -> None:
                 if trial.late:
                     print(f"  late: {', '.join(f'{seconds:.2f} s' for seconds in trial.late)}", flush=True)
                 if trial.late or trial.broken:
-                    _tell(trial)
+                    print(trial.story, flush=True)
 
 
 def main() -> None:

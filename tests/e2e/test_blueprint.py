@@ -23,6 +23,5 @@ async def test_the_blueprint_loses_the_calls_of_a_killed_worker(stage: Stage, pl
         trial = await run(baseline, MATRIX["kill"], impatient, 2)
     finally:
         baseline.uninstall()
-    stories = "\n".join(report.story for report in trial.reports)
-    assert trial.outcome.struck, stories
-    assert trial.outcome.lost_calls == trial.outcome.struck, stories
+    assert trial.outcome.struck, trial.story
+    assert trial.outcome.lost_calls == trial.outcome.struck, trial.story

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 
+from lab import metrics
 from lab.ports import free_port
 
 _READY_SECONDS = 180.0
@@ -52,8 +53,7 @@ class Keeper:
     async def metric(self, sample: str) -> float:
         """A sample's value, by its name with labels as ``/metrics`` shows it; 0 when it is not there."""
         async with aiohttp.ClientSession() as session, session.get(f"{self.url}/metrics") as answer:
-            lines = (await answer.text()).splitlines()
-        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{sample} ")), 0.0)
+            return metrics.value(await answer.text(), sample)
 
     async def until(self, done: Callable[[dict[str, dict[str, Any]]], bool]) -> None:
         """Wait until the calls that it knows are as they shall be.

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 
+from lab import metrics
 from lab.gemini import Simulator
 from lab.livekit import LiveKit
 from lab.ports import free_port
@@ -116,8 +117,7 @@ class Worker:
     async def metric(self, sample: str) -> float:
         """A sample's value, by its name with labels as ``/metrics`` shows it; 0 when it is not there."""
         _, text = await self.get("/metrics", self.metrics_port)
-        values = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(f"{sample} ")]
-        return float(values[0]) if values else 0.0
+        return metrics.value(text, sample)
 
     async def ready(self) -> None:
         """Wait until ``/readyz`` says so.

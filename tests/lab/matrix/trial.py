@@ -40,6 +40,11 @@ class Trial:
         return not all(report.measured for report in self.reports)
 
     @property
+    def story(self) -> str:
+        """Every call's story, one after the other."""
+        return "\n".join(report.story for report in self.reports)
+
+    @property
     def late(self) -> list[float]:
         """The times, in seconds, that were not below the 95th percentile which its row promises."""
         limit = self.row.promise.within_s
