@@ -24,11 +24,14 @@ class Server:
         self.cannot_be_killed = False
         self.asked: asyncio.Queue[str] = asyncio.Queue()
         self.within: list[float] = []
-        self._was_cut: set[str] = set()
+        self.met: set[str] = set()
+        self.cutting = asyncio.Event()
+        self.was_cut: set[str] = set()
         self._ended = asyncio.Event()
 
     def end(self, call: str, outcome: Outcome = Outcome.FINISHED) -> None:
         self.calls.remove(call)
+        self.met.discard(call)
         self.outcomes[outcome] += 1
         self._ended.set()
 
@@ -43,9 +46,14 @@ class Server:
         self.within.append(within)
         return True
 
-    def cut(self) -> Collection[str]:
-        self._was_cut = set(self.calls)
-        return self._was_cut
+    def giving(self) -> Collection[str]:
+        return set(self.met)
+
+    def cut(self, *, spare: Collection[str] = ()) -> Collection[str]:
+        cut = self.calls - self.was_cut - set(spare)
+        self.was_cut |= cut
+        self.cutting.set()
+        return cut
 
     async def close_to_new_calls(self) -> None:
         self.closed_to_new_calls.set()
@@ -58,7 +66,7 @@ class Server:
             self._ended.clear()
             await self._ended.wait()
         for call in list(self.calls):
-            self.end(call, Outcome.CUT if call in self._was_cut else Outcome.FINISHED)
+            self.end(call, Outcome.CUT if call in self.was_cut else Outcome.FINISHED)
 
     async def kill(self) -> None:
         if not self.cannot_be_killed:
@@ -90,6 +98,34 @@ async def test_calls_that_outlast_the_deadline_are_cut() -> None:
 
     assert (report.finished, report.cut, report.lost) == (0, 2, 2)
     assert "2 cut at the deadline" in str(report)
+
+
+async def test_a_call_whose_successor_has_come_is_kept_for_it_beyond_the_deadline(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server, drain = Server("a", "b"), Drain(finish_within_seconds=0, timeout_seconds=0.1)
+    server.met.add("a")
+    drain.ask("SIGTERM")
+    running = asyncio.create_task(drain.run(server))
+
+    await asyncio.wait_for(server.cutting.wait(), 10)
+    assert server.was_cut == {"b"}
+    server.end("a", Outcome.MOVED)
+
+    report = await running
+    assert (report.moved, report.cut) == (1, 1)
+    assert "calls that are cut: 1" in caplog.text
+
+
+async def test_a_successor_that_does_not_get_ready_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain_module, "LATE_SECONDS", 0.1)
+    server, drain = Server("a"), Drain(finish_within_seconds=0, timeout_seconds=0.1)
+    server.met.add("a")
+    drain.ask("SIGTERM")
+
+    report = await asyncio.wait_for(drain.run(server), 5)
+
+    assert (report.moved, report.cut) == (0, 1)
 
 
 async def test_with_no_time_to_drain_the_pod_still_closes_to_new_calls_first() -> None:

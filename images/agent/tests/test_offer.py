@@ -26,7 +26,7 @@ def _attempt(get_dispatch: Any) -> offer._Attempt:
         room=SimpleNamespace(name="room"),
         api=SimpleNamespace(agent_dispatch=SimpleNamespace(get_dispatch=get_dispatch)),
     )
-    return offer._Attempt(cast("Call", SimpleNamespace(context=context)), cast("Deadline", None), {})
+    return offer._Attempt(cast("Call", SimpleNamespace(context=context)), cast("Deadline", None), {}, lambda: None)
 
 
 async def test_a_successor_that_came_while_livekit_did_not_answer_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ async def test_a_successor_that_comes_late_is_as_welcome_and_the_only_one(monkey
     room = Room()
 
     async def hand_over() -> None:
-        async for _ in offer.Offer(_call(room)).hand_over(Deadline(60)):
+        async for _ in offer.Offer(_call(room), lambda: None).hand_over(Deadline(60)):
             pass
 
     handing_over = asyncio.create_task(hand_over())
@@ -133,7 +133,7 @@ async def test_a_successor_that_comes_late_is_as_welcome_and_the_only_one(monkey
 async def test_dispatches_that_nobody_takes_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offer, "ASSIGNED_WITHIN_SECONDS", 0.01)
     room = Room()
-    results = [result async for result in offer.Offer(_call(room)).hand_over(Deadline(0.2))]
+    results = [result async for result in offer.Offer(_call(room), lambda: None).hand_over(Deadline(0.2))]
     assert results[-1] is Result.GIVEN_UP
     assert len(room.made) > offer.DISPATCHES
     assert sorted(room.deleted) == sorted(f"AD_{number}" for number in range(1, len(room.made) + 1))

@@ -84,6 +84,12 @@ class Tried(_Line):
     result: Result
 
 
+class Met(_Line):
+    """What the job tells when a successor has come for its call; until it tells how the try ended."""
+
+    met: Literal[True] = True
+
+
 class Restored(_Line):
     """What the job tells once it has a call that another agent began."""
 
@@ -129,10 +135,10 @@ class Control:
         # A task that nobody refers to may be collected, silently.
         self._keep(self._listen(reader))
 
-    def tell(self, restored: Restored) -> None:
-        """Have it counted by the worker, if that is connected."""
+    def tell(self, told: Restored | Met) -> None:
+        """Tell the worker, if that is connected."""
         if self._writer is not None:
-            self._writer.write(restored.line())
+            self._writer.write(told.line())
 
     def count(self, name: str, labels: tuple[str, ...]) -> None:
         """Have something counted by the worker, if that is connected."""

@@ -12,7 +12,7 @@ from livekit.agents.voice.room_io import RoomOptions
 from opentelemetry.trace import Span
 
 from voice_agent import agents, gemini
-from voice_agent.call.control import Control, Deadline, Restored, Result
+from voice_agent.call.control import Control, Deadline, Met, Restored, Result
 from voice_agent.call.fence import Fence
 from voice_agent.call.handover.offer import Offer
 from voice_agent.call.keeping import Keeping
@@ -111,7 +111,8 @@ async def answer_for(call: Call, fence: Fence, restored: Restored | None = None)
     """
     ready = prepared(call.context.proc)
     keeping = Keeping(call, ready.settings)
-    control = Control(call.context.job.id, lambda deadline: _hand_over(call, deadline), keeping.abandon)
+    offer = Offer(call, lambda: control.tell(Met()))
+    control = Control(call.context.job.id, lambda deadline: _hand_over(call, offer, deadline), keeping.abandon)
     await control.start(ready.control)
     metrics.tell_counts(control.count)
     if restored is not None:
@@ -124,8 +125,8 @@ async def answer_for(call: Call, fence: Fence, restored: Restored | None = None)
     call.context.add_shutdown_callback(rejoining.aclose)
 
 
-async def _hand_over(call: Call, deadline: Deadline) -> AsyncIterator[Result]:
-    async for result in Offer(call).hand_over(deadline):
+async def _hand_over(call: Call, offer: Offer, deadline: Deadline) -> AsyncIterator[Result]:
+    async for result in offer.hand_over(deadline):
         yield result
     if call.ending is Ending.HANDED_OVER:
         call.context.shutdown(reason="handed over")

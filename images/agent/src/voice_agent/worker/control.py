@@ -12,14 +12,14 @@ from pathlib import Path
 from prometheus_client import Counter
 from pydantic import TypeAdapter, ValidationError
 
-from voice_agent.call.control import Counted, HandOver, Hello, LetGo, Restored, Result, Tried
+from voice_agent.call.control import Counted, HandOver, Hello, LetGo, Met, Restored, Result, Tried
 from voice_agent.call.errand import Kind
 from voice_agent.call.recovery import Fresh
 from voice_agent.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
-_TOLD: TypeAdapter[Tried | Restored | Counted] = TypeAdapter(Tried | Restored | Counted)
+_TOLD: TypeAdapter[Tried | Met | Restored | Counted] = TypeAdapter(Tried | Met | Restored | Counted)
 
 
 def _restores(told: Restored) -> Counter:
@@ -34,6 +34,8 @@ class Jobs:
         self.path = str(Path(self._folder.name) / "control")
         self.moved: set[str] = set()
         """IDs of the jobs whose calls other pods have taken."""
+        self.met: set[str] = set()
+        """IDs of the jobs whose successors have come, and have not taken the call yet."""
         self._jobs: dict[str, asyncio.StreamWriter] = {}
         # Prometheus sees no increase in a series that begins with 1.
         for told in [Restored(kind=kind) for kind in Kind] + [Restored(kind=Kind.RECOVERY, fresh=why) for why in Fresh]:
@@ -78,15 +80,20 @@ class Jobs:
             logger.warning("a job's control connection failed", extra={"job_id": job}, exc_info=True)
         finally:
             self._jobs.pop(job, None)
+            self.met.discard(job)
             writer.close()
 
-    def _take(self, job: str, told: Tried | Restored | Counted) -> None:
+    def _take(self, job: str, told: Tried | Met | Restored | Counted) -> None:
         if isinstance(told, Counted):
             metrics.add(told.counted, *told.labels)
             return
         if isinstance(told, Restored):
             _restores(told).inc()
             return
+        if isinstance(told, Met):
+            self.met.add(job)
+            return
+        self.met.discard(job)
         metrics.HANDOVERS.labels(told.result).inc()
         if told.result is Result.TAKEN:
             self.moved.add(job)

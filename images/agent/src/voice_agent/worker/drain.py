@@ -21,13 +21,15 @@ logger = logging.getLogger(__name__)
 
 # From the deadline to the end of the process. Of itself livekit-agents 1.8.9 may take 105 s (15 s for a job's
 # entrypoint, 60 s for its session, twice 10 s for its process: ipc/job_proc_lazy_main.py, ipc/supervised_proc.py).
-LEAVE_SECONDS = 5
+LATE_SECONDS = 2
+"""For calls whose successors have come, and are not ready to take them yet."""
+LEAVE_SECONDS = 3
 """For jobs to leave when asked; most take about one. Those that stay are killed."""
 KILL_SECONDS = 3
 """For killed processes to be gone: livekit-agents waits 0.5 s between its two signals."""
 EXIT_SECONDS = 2
 """For our own process, with what the exporters still have."""
-SHUTDOWN_SECONDS = LEAVE_SECONDS + KILL_SECONDS + EXIT_SECONDS
+SHUTDOWN_SECONDS = LATE_SECONDS + LEAVE_SECONDS + KILL_SECONDS + EXIT_SECONDS
 
 HAND_OVER_SECONDS = 12
 """Kept for handing calls over: six moved in so many on two cores with a load of 17."""
@@ -37,6 +39,7 @@ GIVE_SECONDS = 4
 
 # The kubelet counts the grace from its own signal, the API server from the request, in whole seconds.
 _CLOCKS_SECONDS = 2
+_POLL_SECONDS = 0.1
 
 
 class Outcome(StrEnum):
@@ -63,10 +66,13 @@ class DrainableServer(Protocol):
     def hand_over(self, job: str, within: float) -> bool:
         """Ask a job to give its call to another pod in `within` seconds; False when it cannot be asked."""
 
-    def cut(self) -> Collection[str]:
+    def giving(self) -> Collection[str]:
+        """IDs of the jobs whose successors have come, and have not taken the call yet."""
+
+    def cut(self, *, spare: Collection[str] = ()) -> Collection[str]:
         """The deadline has come: have the jobs that no other pod has relieved let go of their calls; returns their IDs.
 
-        From now on their end is not theirs but the deadline's.
+        From now on their end is not theirs but the deadline's. May be called again, for those that were spared.
         """
 
     async def close_to_new_calls(self) -> None:
@@ -180,8 +186,13 @@ class Drain:
         if calls_end.done():
             calls_end.result()
             return
+        cut = set(server.cut(spare=server.giving()))
+        until = time.monotonic() + LATE_SECONDS
+        while server.giving() and time.monotonic() < until:
+            await asyncio.wait({calls_end}, timeout=_POLL_SECONDS)
+        cut |= set(server.cut())
         calls_end.cancel()
-        if cut := server.cut():
+        if cut:
             logger.warning(
                 "the drain deadline has come; calls that are cut: %d%s",
                 len(cut),

@@ -99,13 +99,18 @@ class CallServer(AgentServer):
         """Ask a job to give its call to another pod in `within` seconds; False when it cannot be asked."""
         return self.jobs.hand_over(job, within)
 
-    def cut(self) -> Collection[str]:
+    def giving(self) -> Collection[str]:
+        """IDs of the jobs whose successors have come, and have not taken the call yet."""
+        return self.jobs.met.intersection(self.running())
+
+    def cut(self, *, spare: Collection[str] = ()) -> Collection[str]:
         """Have the jobs that no other pod has relieved let go of their calls; returns their IDs."""
-        # The others are only saying their last words.
-        self._cut = frozenset(self.running()) - self.jobs.moved
-        for job in self._cut:
+        # Those that have moved are only saying their last words.
+        cut = frozenset(self.running()) - self.jobs.moved - self._cut - frozenset(spare)
+        for job in cut:
             self.jobs.let_go(job)
-        return self._cut
+        self._cut |= cut
+        return cut
 
     async def kill(self) -> None:
         """Kill every process of a job, even one that hangs or is stopped."""

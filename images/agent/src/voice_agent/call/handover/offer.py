@@ -8,7 +8,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
 import aiohttp
@@ -58,10 +58,16 @@ class UnassignedError(NoSuccessorError):
 
 
 class Offer:
-    """One call that is offered to other pods until one takes it, or time is up."""
+    """One call that is offered to other pods until one takes it, or time is up.
 
-    def __init__(self, call: Call) -> None:
+    Args:
+        call: the call.
+        met: called when a successor has come, which the call may then be kept for a little longer.
+    """
+
+    def __init__(self, call: Call, met: Callable[[], None]) -> None:
         self._call = call
+        self._met = met
         self._called: dict[str, api.AgentDispatch] = {}
 
     async def hand_over(self, deadline: Deadline) -> AsyncIterator[Result]:
@@ -75,7 +81,7 @@ class Offer:
                 if deadline.passed:
                     break
                 try:
-                    await _Attempt(self._call, deadline, self._called).run()
+                    await _Attempt(self._call, deadline, self._called, self._met).run()
                 except Exception as reason:
                     expected = isinstance(reason, NoSuccessorError)
                     logger.warning(
@@ -117,13 +123,17 @@ class _Attempt:
         call: the call.
         deadline: see `Offer.hand_over`.
         called: the dispatches by which a successor may come, by nonce.
+        on_met: see `Offer`.
     """
 
-    def __init__(self, call: Call, deadline: Deadline, called: dict[str, api.AgentDispatch]) -> None:
+    def __init__(
+        self, call: Call, deadline: Deadline, called: dict[str, api.AgentDispatch], on_met: Callable[[], None]
+    ) -> None:
         self._call = call
         self._room = call.context.room
         self._deadline = deadline
         self._called = called
+        self._on_met = on_met
         self._nonce = secrets.token_urlsafe(16)
         self._successor = ""
         self._met = asyncio.Event()
@@ -140,6 +150,7 @@ class _Attempt:
                 await self._until_assigned(dispatch)
                 await self._until(self._met, MET_WITHIN_SECONDS, "it did not come")
                 logger.info("successor met", extra={"successor": self._successor})
+                self._on_met()
                 await _withdraw(self._call, self._called, self._called.keys() - {self._nonce})
                 await self._until(self._asked, MET_WITHIN_SECONDS, "it did not get ready")
                 await self._give()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from livekit import rtc
+from livekit.agents.utils.aio import cancel_and_wait
 from pydantic import ValidationError
 
 from voice_agent.call.errand import Errand
@@ -88,7 +89,7 @@ class Taking:
         try:
             await self._ask(TAKEN, Greeting(nonce=self._errand.nonce), ANSWER_WITHIN_SECONDS)
         except TakeError:
-            # It may have heard, and left before its answer was out; it may also have died. The call is ours then.
+            # It may have heard, and left before its answer was out; its time may have been up. The call is ours then.
             try:
                 async with asyncio.timeout(KEPT_AFTER_SECONDS):
                     await departure(self._room, self._errand.predecessor)
@@ -98,15 +99,25 @@ class Taking:
                 raise TakeError("the agent before has removed this one") from None
 
     async def _ask(self, method: str, request: Greeting, seconds: float) -> str:
-        try:
-            return await self._room.local_participant.perform_rpc(
+        asking = asyncio.ensure_future(
+            self._room.local_participant.perform_rpc(
                 destination_identity=self._errand.predecessor,
                 method=method,
                 payload=request.model_dump_json(),
                 response_timeout=seconds,
             )
+        )
+        # LiveKit's client (1.1.21) goes on waiting for the answer of one who has left.
+        left = asyncio.ensure_future(departure(self._room, self._errand.predecessor))
+        try:
+            await asyncio.wait({asking, left}, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise TakeError(f"{method}: the agent before has left")
+            return asking.result()
         except rtc.RpcError as error:
             raise TakeError(f"{method}: {error.message}") from error
+        finally:
+            await cancel_and_wait(asking, left)
 
     @asynccontextmanager
     async def _receiving(self) -> AsyncIterator[None]:
