@@ -14,6 +14,7 @@ from lab.callers import CallFleet, CallPlan, CallReport, assert_ok
 from lab.gemini import Simulator
 from lab.livekit import LiveKit
 from lab.peer import ask, called_for, dispatches, participant
+from lab.signals import Kind
 from lab.worker import worker
 from voice_agent.call.handover.wire import MEET, STATE_TOPIC, TAKE, TAKEN
 
@@ -105,6 +106,43 @@ async def test_a_pod_full_of_calls_is_emptied(variables: dict[str, str], plan: C
     for report in reports:
         assert report.pods == ["one", "two"]
         unnoticed(report)
+
+
+# The boundary is no longer waited for when half of it is over; long answers last 8 s, and are sent in two.
+FORCED = {"DRAIN_TIMEOUT_SECONDS": "6"}
+
+
+async def test_an_agent_whose_time_is_up_falls_silent_when_the_caller_speaks(
+    variables: dict[str, str], plan: CallPlan
+) -> None:
+    report = await _forced(variables, replace(plan, kinds=(Kind.ASK_LONG,), barge_in_after_s=3.5))
+    unnoticed(report)
+
+
+async def test_an_answer_that_is_cut_off_for_want_of_time_is_said_again(
+    variables: dict[str, str], plan: CallPlan
+) -> None:
+    report = await _forced(variables, replace(plan, kinds=(Kind.ASK_LONG,), barge_in_after_s=12.0))
+    unnoticed(report)
+    unasked = next(turn for turn in report.turns if turn.pod == "two").asked
+    assert [sound.pod for sound in report.sounds if sound.start < unasked][-2:] == ["one", "two"]
+
+
+async def _forced(variables: dict[str, str], plan: CallPlan) -> CallReport:
+    """A call whose pod must go just as a long answer begins, and at its deadline is still in it."""
+    async with worker(variables | FORCED, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            async with worker(variables, pod="two") as two:
+                await two.ready()
+                await fleet.more_answers(1)
+                one.send(TERM)
+                assert await one.exit_code() == 0
+                await fleet.more_answers(2)
+                [report] = await fleet.finish()
+    assert (one.lines[-1]["moved"], report.pods) == (1, ["one", "two"])
+    return report
 
 
 async def test_an_agents_own_state_moves_with_the_call(variables: dict[str, str], plan: CallPlan) -> None:

@@ -144,6 +144,8 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         logger.warning("call not taken over: %s", reason)
         context.shutdown(reason="call not taken over")
         return
+    # Nothing, unless the agent before was cut off in its answer.
+    recovery.speak(call, snapshot, "")
     # Not earlier: until now there was nothing to hand over.
     await answer_for(call, await announce(call), Restored(kind=Kind.HANDOVER))
     logger.info("call taken over", extra={"predecessor": errand.predecessor, "epoch": errand.epoch})

@@ -34,8 +34,8 @@ SHUTDOWN_SECONDS = LATE_SECONDS + LEAVE_SECONDS + KILL_SECONDS + EXIT_SECONDS
 HAND_OVER_SECONDS = 12
 """Kept for handing calls over: six moved in so many on two cores with a load of 17."""
 STAGGER_SECONDS = 1.0
-GIVE_SECONDS = 4
-"""Before the deadline a turn boundary is no longer waited for: so long the state and an agent's last words may take."""
+GIVE_SECONDS = 5
+"""Before the deadline a turn boundary is no longer waited for: so long an agent's last words and the state may take."""
 
 # The kubelet counts the grace from its own signal, the API server from the request, in whole seconds.
 _CLOCKS_SECONDS = 2

@@ -9,10 +9,11 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import aiohttp
 from livekit import api, rtc
+from livekit.agents.utils.aio import cancel_and_wait
 
 from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import Errand, Kind, write
@@ -42,7 +43,8 @@ DISPATCHES = 3
 MET_WITHIN_SECONDS = 30.0
 TAKEN_WITHIN_SECONDS = 10.0
 ANSWERED_AFTER_SECONDS = 0.2
-LAST_WORDS_SECONDS = 5.0
+LAST_WORDS_SECONDS = 3.0
+STOPPED_WITHIN_SECONDS = 0.5
 REMOVE_TIMEOUT_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
 
@@ -93,18 +95,10 @@ class Offer:
                         await asyncio.sleep(PAUSE_SECONDS)
                 else:
                     yield Result.TAKEN
-                    await self._last_words()
                     return
         logger.error("no successor took the call in time")
         yield Result.GIVEN_UP
         await _withdraw(self._call, self._called, self._called)
-
-    async def _last_words(self) -> None:
-        if speech := self._call.session.current_speech:
-            # Only at a forced handover: the successor knows these words as said.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_WORDS_SECONDS):
-                    await speech.wait_for_playout()
 
 
 async def _withdraw(call: Call, called: dict[str, api.AgentDispatch], nonces: Iterable[str]) -> None:
@@ -167,7 +161,8 @@ class _Attempt:
             raise NoSuccessorError("it left while we waited for the turn's end")
         began = time.monotonic()
         try:
-            await self._send(await self._call.hold())
+            model = await self._call.hold()
+            await self._send(model, cut_off=await self._last_words())
             self._stated.set_result(None)
             await self._until(self._taken, TAKEN_WITHIN_SECONDS, "it did not say that it has the call")
             self._call.ending = Ending.HANDED_OVER
@@ -192,9 +187,30 @@ class _Attempt:
         await self._remove_successor()
         await self._call.resume()
 
-    async def _send(self, model: ModelCheckpoint) -> None:
+    async def _last_words(self) -> bool:
+        """At a forced handover, play what has come of an answer; the successor is silent until then.
+
+        Returns:
+            Whether the answer was cut off for want of time. If the caller speaks, it is ended and needs no end.
+        """
+        speech = self._call.session.current_speech
+        if speech is None:
+            return False
+        playing = asyncio.ensure_future(speech.wait_for_playout())
+        until = time.monotonic() + LAST_WORDS_SECONDS
+        while not (playing.done() or self._call.caller_speaking or time.monotonic() >= until):
+            await asyncio.wait({playing}, timeout=boundary.POLL_SECONDS)
+        cut_off = not (playing.done() or self._call.caller_speaking)
+        if not playing.done():
+            speech.interrupt(force=True)
+            await asyncio.wait({playing}, timeout=STOPPED_WITHIN_SECONDS)
+        await cancel_and_wait(playing)
+        return cut_off
+
+    async def _send(self, model: ModelCheckpoint, *, cut_off: bool) -> None:
         snapshot = self._call.snapshot(model)
-        snapshot = snapshot.model_copy(update={"call": snapshot.call.model_copy(update={"epoch": self._epoch})})
+        call = snapshot.call.model_copy(update={"epoch": self._epoch})
+        snapshot = snapshot.model_copy(update={"call": call, "agent_speaking": cut_off})
         silent_for = time.time() - model.recorded_until if model.recorded_until else 0.0
         state = State(snapshot=snapshot.encode(), silent_for=silent_for).model_dump_json().encode()
         writer = await self._room.local_participant.stream_bytes(
