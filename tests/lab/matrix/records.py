@@ -55,7 +55,7 @@ def note(path: Path, subject: str, trial: Trial) -> None:
     """Append a trial that was just done, here and with this code."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        record = Record(subject, trial.row.name, _machine(), _commit(), trial.outcome)
+        record = Record(subject, trial.row.name, _machine(), _commit(path), trial.outcome)
         file.write(_RECORD.dump_json(record) + b"\n")
 
 
@@ -104,7 +104,12 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores, {platform.system()} {kernel}, Python {platform.python_version()}"
 
 
-def _commit() -> str:
-    """The commit of the checkout, marked if there is more in it."""
-    command = ("git", "describe", "--always", "--dirty", "--exclude=*")
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+def _commit(records: Path) -> str:
+    """The commit of the checkout, marked if there is more in it than new records."""
+    commit = _git("describe", "--always", "--exclude=*")
+    changed = {ROOT / name for name in _git("diff", "--name-only", "HEAD").splitlines()}
+    return f"{commit}-dirty" if changed - {records.absolute()} else commit
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()

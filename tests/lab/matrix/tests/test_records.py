@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from lab.matrix import MATRIX, Outcome, Trial, records
 from lab.matrix.records import BLUEPRINT, OURS, REPEATED
@@ -39,3 +42,20 @@ def test_what_was_found_is_told_once_and_what_was_repeated_too(tmp_path: Path) -
 
 def test_nothing_is_told_before_the_first_run(tmp_path: Path) -> None:
     assert records.report(records.read(tmp_path / "none.jsonl")) == "Nothing is recorded yet.\n"
+
+
+def test_records_in_the_checkout_do_not_make_it_another_than_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "ROOT", tmp_path)
+    file, code = tmp_path / "records.jsonl", tmp_path / "code.py"
+    file.touch()
+    code.touch()
+    author = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    for words in (("init", "--quiet"), ("add", "."), (*author, "commit", "--quiet", "--message=test")):
+        subprocess.run(("git", *words), cwd=tmp_path, check=True)
+    records.note(file, OURS, trial("kill"))
+    records.note(file, OURS, trial("kill"))
+    code.write_text("changed")
+    records.note(file, OURS, trial("kill"))
+    assert [record.commit.endswith("-dirty") for record in records.read(file)] == [False, False, True]
