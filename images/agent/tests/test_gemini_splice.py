@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voice_agent.gemini.audio import RATE
-from voice_agent.gemini.splice import end_of
+from voice_agent.gemini.audio import RATE, CallerAudio
+from voice_agent.gemini.splice import end_of, rest
 
 Sound = NDArray[np.float64]
 
@@ -54,9 +54,41 @@ def test_of_a_steady_tone_the_nearest_period_is_taken() -> None:
     assert abs(found / 2 - RATE) <= 2
 
 
+@pytest.mark.parametrize("heard_s", [2.0, 0.2], ids=["heard", "yet-to-come"])
+def test_after_a_word_the_silence_counts_from_its_end(speech: Sound, heard_s: float) -> None:
+    said, pause = speech[: 2 * RATE], np.zeros(RATE)
+    second = np.concatenate([said[RATE // 4 :], np.zeros(int(heard_s * RATE))])
+    found = end_of(pcm(np.concatenate([said, pause])), pcm(second), 2 * (2 * RATE + RATE // 2))
+    assert found is not None
+    assert abs(found / 2 - (said.size - RATE // 4 + pause.size)) <= 2
+
+
+def test_a_pod_that_has_yet_to_hear_the_last_words_says_so(speech: Sound) -> None:
+    now = 100.0
+    own = CallerAudio(clock=lambda: now)
+    cut = 2 * RATE
+    # Its loop stood still for 0.6 s: what it has heard ends before the other's recording does, though it is later.
+    own.push(pcm(speech[RATE // 2 : cut - 6 * RATE // 10]))
+    assert not rest(pcm(speech[:cut]), own, now - 0.1, paused=False).certain
+    own.push(pcm(speech[cut - 6 * RATE // 10 : cut + RATE // 4]))
+    found = rest(pcm(speech[:cut]), own, now - 0.1, paused=False)
+    assert found.certain
+    assert abs(len(found.audio) / 2 - RATE // 4) <= 2
+
+
+def test_what_was_said_before_this_pod_could_hear_it_is_not_waited_for(speech: Sound) -> None:
+    now = 100.0
+    own = CallerAudio(clock=lambda: now)
+    own.push(pcm(np.zeros(RATE)))
+    said = np.concatenate([speech, np.zeros(RATE // 2)])
+    assert rest(pcm(said), own, now - 0.7, paused=False).certain
+    assert rest(pcm(speech), own, now - 1.5, paused=False).certain
+    assert rest(pcm(np.zeros(RATE)), own, now - 0.1, paused=True).certain
+
+
 def test_nothing_is_found_in_silence_or_in_other_words(speech: Sound) -> None:
     silence = np.zeros(RATE)
-    assert end_of(pcm(np.concatenate([speech, silence])), pcm(np.concatenate([speech, silence])), 0) is None
+    assert end_of(pcm(silence), pcm(np.concatenate([speech, silence])), 0) is None
     assert end_of(pcm(speech[:RATE]), pcm(np.concatenate([silence, silence])), 2 * RATE) is None
     assert end_of(pcm(speech[: 2 * RATE]), pcm(speech[2 * RATE :]), 0) is None
     assert end_of(b"", pcm(speech), 0) is None

@@ -44,6 +44,8 @@ _LASTED_SECONDS = 10.0
 # A turn that brings one connection after another down is not given to more than so many.
 _MOST_FAILURES = 3
 _RELEASE_SECONDS = 3.0
+# For what the caller said before the cut to arrive here, where the loop may have had no processor.
+_CATCH_UP_SECONDS = 1.0
 # Longer than what another pod hears once more of a pause, or words that are answered would be heard again.
 _QUIET_SECONDS = splice.OVERLAP_SECONDS + 0.2
 
@@ -91,7 +93,7 @@ class ResumableSession(plugin.RealtimeSession):
         self._restored = False
         self._covered: frozenset[str] | None = None
         if restore:
-            self._restore(restore)
+            self._restore(restore, _turn_of(restore))
 
     def checkpoint(self) -> ModelCheckpoint:
         """The model's side of the call as it is now."""
@@ -159,11 +161,9 @@ class ResumableSession(plugin.RealtimeSession):
                 added.
         """
         if state is not None:
-            own = self._turn.audio
-            self._turn = Turn(CallerAudio())
-            self._restore(state)
-            paused = not self._turn.audio.pending
-            heard = splice.rest(state.pending_audio, own, cut, paused=paused) if cut is not None else b""
+            turn = _turn_of(state)
+            heard = b"" if cut is None else await self._heard_since(state.pending_audio, cut, turn.audio)
+            self._restore(state, turn)
             for at in range(0, len(heard), _AUDIO_CHUNK_BYTES):
                 self._turn.audio.push(heard[at : at + _AUDIO_CHUNK_BYTES])
         self._held = False
@@ -175,11 +175,20 @@ class ResumableSession(plugin.RealtimeSession):
     def _closing(self) -> bool:
         return self._over or self._held
 
-    def _restore(self, state: ModelCheckpoint) -> None:
+    async def _heard_since(self, first: bytes, cut: float, kept: CallerAudio) -> bytes:
+        """What this pod has heard since another's recording ended; see `splice.rest`."""
+        due = time.monotonic() + _CATCH_UP_SECONDS
+        while True:
+            rest = splice.rest(first, self._turn.audio, cut, paused=not kept.pending)
+            if rest.certain or time.monotonic() >= due:
+                return rest.audio
+            await asyncio.sleep(_AUDIO_CHUNK_SECONDS)
+
+    def _restore(self, state: ModelCheckpoint, turn: Turn) -> None:
         self._restored = True
+        self._turn = turn
         self._session_resumption_handle = state.handle
         self._covered = frozenset(state.covered_items) if state.handle else None
-        self._turn.load(state, _AUDIO_CHUNK_BYTES)
 
     def push_audio(self, frame: rtc.AudioFrame) -> None:
         """Take the caller's audio; while there is no connection it is kept for the next."""
@@ -437,6 +446,12 @@ class ResumableSession(plugin.RealtimeSession):
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
+
+
+def _turn_of(state: ModelCheckpoint) -> Turn:
+    turn = Turn(CallerAudio())
+    turn.load(state, _AUDIO_CHUNK_BYTES)
+    return turn
 
 
 def _seconds(duration: str | None) -> float:

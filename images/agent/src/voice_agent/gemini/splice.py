@@ -6,13 +6,18 @@ tenth of a second that is missing, or comes twice, is another word.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
 from voice_agent.gemini.audio import BYTES_A_SECOND, RATE, THRESHOLD, CallerAudio
 
-# So much of the first recording's end is looked for: some syllables, which are not said alike twice.
+# So much of the first recording's last sound is looked for: some syllables, which are not said alike twice.
 _TAIL_SAMPLES = RATE // 2
+# Sound before so long a silence need not be looked for: in a pause nothing is said twice, or lost.
+_SILENCE_SAMPLES = 3 * RATE
+_BLOCK_SAMPLES = RATE // 50
 # A busy node may be so late, or its message about the cut.
 _SEARCH_SAMPLES = 2 * RATE
 # Of the same sound through two decoders and resamplers; different words stay far below.
@@ -24,7 +29,21 @@ _LESS_ALIKE_A_SECOND = 0.05
 OVERLAP_SECONDS = 0.8
 
 
-def rest(first: bytes, own: CallerAudio, cut: float, *, paused: bool) -> bytes:
+@dataclass(frozen=True)
+class Rest:
+    """What this pod has heard that another has not.
+
+    Attributes:
+        audio: 16 kHz 16-bit mono PCM.
+        certain: False if the other's last sound should be in what this pod has heard, and is not: short of a processor,
+            it may have yet to hear it. Then the clocks decide, as they do in a pause.
+    """
+
+    audio: bytes = field(repr=False)
+    certain: bool
+
+
+def rest(first: bytes, own: CallerAudio, cut: float, *, paused: bool) -> Rest:
     """What this pod has heard that another has not.
 
     Args:
@@ -35,9 +54,13 @@ def rest(first: bytes, own: CallerAudio, cut: float, *, paused: bool) -> bytes:
     """
     heard, expected = own.pcm, own.offset_at(cut)
     begin = end_of(first, heard, expected)
-    if begin is None:
-        begin = max(0, expected - int(OVERLAP_SECONDS * BYTES_A_SECOND)) if paused else expected
-    return heard[begin:]
+    if begin is not None:
+        return Rest(heard[begin:], certain=begin <= len(heard))
+    begin = max(0, expected - int(OVERLAP_SECONDS * BYTES_A_SECOND)) if paused else expected
+    sound = _samples(first)
+    last = _last_sound(sound)
+    before = last is None or expected <= 2 * (sound.size - last.stop)
+    return Rest(heard[begin:], certain=before)
 
 
 def end_of(first: bytes, second: bytes, expected: int) -> int | None:
@@ -49,21 +72,39 @@ def end_of(first: bytes, second: bytes, expected: int) -> int | None:
         expected: the position by the clocks, in bytes.
 
     Returns:
-        In bytes, from 0 to the length of `second`; None if `first` ends in silence, or its end is not in `second`.
+        In bytes; beyond the length of `second` if `first` ends in silence that is not in it yet. None if there is
+        nothing but silence in the last seconds of `first`, or its last sound is not in `second`.
     """
-    tail = _samples(first[-2 * _TAIL_SAMPLES :])
-    energy = float(tail @ tail)
-    if not energy > THRESHOLD**2 * RATE / 10:
+    sound = _samples(first)
+    last = _last_sound(sound)
+    if last is None:
         return None
-    begin = max(0, expected // 2 - _SEARCH_SAMPLES)
-    searched = _samples(second[2 * begin : expected + 2 * _SEARCH_SAMPLES])
+    tail, silence = sound[last], sound.size - last.stop
+    energy = float(tail @ tail)
+    expected = expected // 2 - silence
+    begin = max(0, expected - _SEARCH_SAMPLES)
+    searched = _samples(second)[begin : max(0, expected + _SEARCH_SAMPLES)]
     # The tail may have begun before the second recording did.
     padded = np.concatenate([np.zeros(tail.size), searched])
     ends = begin + np.arange(searched.size + 1)
     likeness = _likeness(tail, padded, energy)
-    likeness -= _LESS_ALIKE_A_SECOND * np.abs(ends - expected // 2) / RATE
+    likeness -= _LESS_ALIKE_A_SECOND * np.abs(ends - expected) / RATE
     best = int(np.argmax(likeness))
-    return int(ends[best]) * 2 if likeness[best] >= _ALIKE else None
+    return 2 * (int(ends[best]) + silence) if likeness[best] >= _ALIKE else None
+
+
+def _last_sound(samples: NDArray[np.float64]) -> slice | None:
+    """Where the last sound is, in samples; None if there was none lately."""
+    recent = samples[-_SILENCE_SAMPLES:]
+    blocks = recent[recent.size % _BLOCK_SAMPLES :].reshape(-1, _BLOCK_SAMPLES)
+    loud = np.flatnonzero(np.einsum("ij,ij->i", blocks, blocks) > THRESHOLD**2 * _BLOCK_SAMPLES)
+    if not loud.size:
+        return None
+    end = samples.size - (len(blocks) - 1 - int(loud[-1])) * _BLOCK_SAMPLES
+    sound = slice(max(0, end - _TAIL_SAMPLES), end)
+    # A click is like any other.
+    energy = float(samples[sound] @ samples[sound])
+    return sound if energy > THRESHOLD**2 * RATE / 10 else None
 
 
 def _samples(pcm: bytes) -> NDArray[np.float64]:
