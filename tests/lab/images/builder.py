@@ -162,6 +162,8 @@ class Buildah:
     def forget_others(self, tag: str) -> None:
         """See `Builder.forget_others`."""
         name = tag.rpartition(":")[0]
+        # A build that was interrupted has left its container, which would hold its image for ever.
+        _run(self._command("rm", "--all"))
         tags = _run(self._command("images", "--format={{.Name}}:{{.Tag}}")).split()
         for other in tags:
             if other.startswith(f"{name}:") and other != tag:
