@@ -15,6 +15,8 @@ import yaml
 from lab.paths import CHART, tool
 
 WAITING = ("wait", "rollout")
+# Helm's words for a release whose last operation has not ended.
+PENDING = "another operation (install/upgrade/rollback) is in progress"
 
 
 class CommandError(Exception):
@@ -104,14 +106,31 @@ class Kubectl:
     def install(self, release: str, *args: str, wait: float = 300, chart: Path = CHART) -> str:
         """``helm upgrade --install`` of the chart; waits ``wait`` seconds at the most for readiness.
 
+        An operation that a run left unfinished when it was interrupted is given up first.
+
         Raises:
             CommandError: helm failed; the pods, events and logs were printed before.
         """
+        upgrade = ("upgrade", "--install", release, str(chart), "--wait", f"--timeout={int(wait)}s", *args)
         try:
-            return self.helm("upgrade", "--install", release, str(chart), "--wait", f"--timeout={int(wait)}s", *args)
+            try:
+                return self.helm(*upgrade)
+            except CommandError as error:
+                if PENDING not in str(error):
+                    raise
+                self._give_up_operation(release)
+                return self.helm(*upgrade)
         except CommandError:
             self.explain()
             raise
+
+    def _give_up_operation(self, release: str) -> None:
+        sys.stderr.write(f"helm: an earlier run was interrupted while it changed {release}; that change is undone\n")
+        [newest] = json.loads(self.helm("history", release, "--max=1", "--output=json"))
+        if newest["revision"] == 1:
+            self.helm("uninstall", release, "--wait")
+        else:
+            self.helm("rollback", release)
 
     def explain(self, lines: int = 25) -> None:
         """Print what a person would look at next: pods, recent events, the last log lines of each pod."""

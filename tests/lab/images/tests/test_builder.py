@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,20 @@ def test_failed_build_shows_the_end_of_its_log_and_where_the_rest_is(path: Path,
     (path / "buildah").chmod(0o755)
     with pytest.raises(ImageError, match=r"buildah failed \(3\):\nSTEP 7 went wrong\n.*thing\.log"):
         Buildah(tmp_path / "store").build(tmp_path, tmp_path / "Dockerfile", "localhost/thing:1", {})
+
+
+@pytest.mark.image
+@pytest.mark.skipif(os.geteuid() != 0, reason="buildah needs root")
+def test_a_build_that_was_interrupted_does_not_hold_its_image_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "IMAGES", tmp_path)
+    packages.ensure({"buildah": "buildah"}, print)
+    dockerfile = tmp_path / "Dockerfile"
+    buildah = Buildah(tmp_path / "store")
+    for tag in ("localhost/test:old", "localhost/test:new"):
+        dockerfile.write_text(f"FROM scratch\nLABEL tag={tag}\n")
+        buildah.build(tmp_path, dockerfile, tag, {})
+    subprocess.run(buildah._command("from", "localhost/test:old"), check=True)
+    buildah.forget_others("localhost/test:new")
+    assert (buildah.has("localhost/test:old"), buildah.has("localhost/test:new")) == (False, True)
