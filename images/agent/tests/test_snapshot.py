@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -36,6 +37,16 @@ def snapshot() -> Snapshot:
 
 def test_it_comes_back_as_it_was_written(snapshot: Snapshot) -> None:
     assert decode(snapshot.encode()) == snapshot
+
+
+def test_a_function_that_ran_is_told_to_the_next_model_as_interrupted(snapshot: Snapshot) -> None:
+    ended = ToolCall("2", "book", {}, response={"output": "done"})
+    model = replace(snapshot.model, tool_calls=(*snapshot.model.tool_calls, ended))
+
+    interrupted, unchanged = model.interrupted().tool_calls
+
+    assert "not known" in (interrupted.response or {})["error"]
+    assert unchanged == ended
 
 
 def test_a_field_of_a_later_minor_change_is_ignored(snapshot: Snapshot) -> None:

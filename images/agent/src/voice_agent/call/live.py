@@ -75,6 +75,16 @@ class Call:
         model = self.model
         return model.progress.speaking if model else self.session.user_state == "speaking"
 
+    @property
+    def agent_speaking(self) -> bool:
+        """Whether an answer is being played."""
+        return self.session.agent_state == "speaking"
+
+    @property
+    def runs_functions(self) -> bool:
+        """Whether the model waits for a function's result; False with a model that is not ours."""
+        return self.model is not None and not all(self.model.progress.tool_calls)
+
     async def hold(self) -> ModelCheckpoint:
         """Answer no more, so that another agent can; with our model what the caller says is kept."""
         if model := self.model:
@@ -118,7 +128,7 @@ class Call:
             began_at=self.began_at,
             written_at=datetime.now(UTC),
             caller_speaking=self.caller_speaking,
-            agent_speaking=self.session.agent_state == "speaking",
+            agent_speaking=self.agent_speaking,
         )
 
     async def restore(self, snapshot: Snapshot) -> None:

@@ -89,7 +89,8 @@ async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | Fresh:
 
 def heard_in_full(snapshot: Snapshot) -> ModelCheckpoint:
     """The model's state, without the beginning of an utterance whose end nobody heard."""
-    return replace(snapshot.model, pending_audio=b"", answered_bytes=0) if snapshot.caller_speaking else snapshot.model
+    model = snapshot.model.interrupted()
+    return replace(model, pending_audio=b"", answered_bytes=0) if snapshot.caller_speaking else model
 
 
 def speak(call: Call, snapshot: Snapshot, line: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+INTERRUPTED = {"error": "The function was interrupted; whether it took effect is not known."}
 
 
 @dataclass
@@ -59,6 +61,13 @@ class ModelCheckpoint:
     generating: bool = False
     tool_calls: tuple[ToolCall, ...] = ()
     request: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def interrupted(self) -> ModelCheckpoint:
+        """The same for another process: functions that ran in this one end with it, and the model is told so."""
+        calls = tuple(
+            call if call.response is not None else replace(call, response=INTERRUPTED) for call in self.tool_calls
+        )
+        return replace(self, tool_calls=calls)
 
 
 @dataclass(frozen=True)

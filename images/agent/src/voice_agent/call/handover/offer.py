@@ -9,11 +9,10 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 from livekit import api, rtc
-from livekit.agents.utils.aio import cancel_and_wait
 
 from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import Errand, Kind, write
@@ -161,8 +160,10 @@ class _Attempt:
             raise NoSuccessorError("it left while we waited for the turn's end")
         began = time.monotonic()
         try:
-            model = await self._call.hold()
-            await self._send(model, cut_off=await self._last_words())
+            await self._call.hold()
+            cut_off = await self._last_words()
+            # Once more: with what the caller has said, and functions have returned since.
+            await self._send(await self._call.hold(), cut_off=cut_off)
             self._stated.set_result(None)
             await self._until(self._taken, TAKEN_WITHIN_SECONDS, "it did not say that it has the call")
             self._call.ending = Ending.HANDED_OVER
@@ -188,23 +189,24 @@ class _Attempt:
         await self._call.resume()
 
     async def _last_words(self) -> bool:
-        """At a forced handover, play what has come of an answer; the successor is silent until then.
+        """At a forced handover, have what has come of an answer played and functions end; meanwhile nobody answers.
 
         Returns:
-            Whether the answer was cut off for want of time. If the caller speaks, it is ended and needs no end.
+            Whether an answer was cut off for want of time. If the caller speaks, it is ended and needs no end.
         """
-        speech = self._call.session.current_speech
-        if speech is None:
+        call, until = self._call, time.monotonic() + LAST_WORDS_SECONDS
+        while time.monotonic() < until and (  # noqa: ASYNC110 - none of the three tells of its changes
+            call.runs_functions or (call.agent_speaking and not call.caller_speaking)
+        ):
+            await asyncio.sleep(boundary.POLL_SECONDS)
+        if not call.agent_speaking:
             return False
-        playing = asyncio.ensure_future(speech.wait_for_playout())
-        until = time.monotonic() + LAST_WORDS_SECONDS
-        while not (playing.done() or self._call.caller_speaking or time.monotonic() >= until):
-            await asyncio.wait({playing}, timeout=boundary.POLL_SECONDS)
-        cut_off = not (playing.done() or self._call.caller_speaking)
-        if not playing.done():
+        cut_off = not call.caller_speaking
+        if speech := call.session.current_speech:
             speech.interrupt(force=True)
-            await asyncio.wait({playing}, timeout=STOPPED_WITHIN_SECONDS)
-        await cancel_and_wait(playing)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOPPED_WITHIN_SECONDS):
+                    await speech.wait_for_playout()
         return cut_off
 
     async def _send(self, model: ModelCheckpoint, *, cut_off: bool) -> None:
