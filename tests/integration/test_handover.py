@@ -139,7 +139,7 @@ async def _forced(variables: dict[str, str], plan: CallPlan) -> CallReport:
                 await fleet.more_answers(1)
                 one.send(TERM)
                 assert await one.exit_code() == 0
-                await fleet.more_answers(2)
+                await fleet.more_answers(1)
                 [report] = await fleet.finish()
     assert (one.lines[-1]["moved"], report.pods) == (1, ["one", "two"])
     return report
