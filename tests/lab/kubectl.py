@@ -144,6 +144,13 @@ class Kubectl:
             sys.stderr.write(f"--- logs of {pod}\n")
             sys.stderr.write(self._attempt("logs", pod, "--all-containers", f"--tail={lines}") + "\n")
 
+    def keep_logs(self, folder: Path, seconds: float) -> None:
+        """Write what each pod has logged in the last so many seconds to a file of its name."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for pod in self._attempt("get", "pods", "-o", "name").split():
+            said = self._attempt("logs", pod, "--all-containers", f"--since={int(seconds)}s")
+            (folder / f"{pod.rpartition('/')[2]}.log").write_text(said)
+
     def _attempt(self, *args: str) -> str:
         try:
             return self.run(*args, timeout=30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from lab.matrix.outcome import Outcome
 from lab.matrix.processors import ProcessorTime
 from lab.matrix.rows import Promise, Row
 from lab.matrix.scene import Scene
+from lab.paths import BUILD, ROOT
 from lab.stage import Stage
 
+LOGS = BUILD / "logs"
 # Of each call, besides its first, before the disruption, for the latency that it is compared with; and after it.
 ANSWERS_BEFORE = 1
 ANSWERS_AFTER = 2
@@ -88,7 +91,7 @@ async def run(stage: Stage, row: Row, plan: CallPlan, calls: int) -> Trial:
         plan: of the calls.
         calls: how many.
     """
-    before, began = await asyncio.to_thread(_restarts, stage), ProcessorTime.now()
+    before, began, started = await asyncio.to_thread(_restarts, stage), ProcessorTime.now(), time.time()
     async with watch(stage) as departures, CallFleet(plan, calls) as fleet:
         await fleet.all_answering()
         await fleet.more_answers(ANSWERS_BEFORE)
@@ -100,7 +103,12 @@ async def run(stage: Stage, row: Row, plan: CallPlan, calls: int) -> Trial:
     spared = effect.struck if row.promise not in (Promise.UNTOUCHED, Promise.OUTAGE) else frozenset()
     restarted = _restarted(before, await asyncio.to_thread(_restarts, stage), spared)
     busy = ProcessorTime.now().busy_since(began)
-    return Trial(row, Outcome.of(reports, effect, departures.seconds, restarted, [busy]), reports)
+    trial = Trial(row, Outcome.of(reports, effect, departures.seconds, restarted, [busy]), reports)
+    if trial.broken:
+        folder = LOGS / f"{row.name}-{int(started)}"
+        await asyncio.to_thread(stage.kubectl.keep_logs, folder, time.time() - started)
+        print(f"{row.title}: {'; '.join(trial.broken)}; the pods' logs are in {folder.relative_to(ROOT)}", flush=True)
+    return trial
 
 
 def _restarts(stage: Stage) -> Counter[str]:
