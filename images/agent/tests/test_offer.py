@@ -137,3 +137,35 @@ async def test_dispatches_that_nobody_takes_do_not_pile_up(monkeypatch: pytest.M
     assert results[-1] is Result.GIVEN_UP
     assert len(room.made) > offer.DISPATCHES
     assert sorted(room.deleted) == sorted(f"AD_{number}" for number in range(1, len(room.made) + 1))
+
+
+async def test_a_successor_that_is_looked_at_when_its_time_is_up_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offer, "ASSIGNED_WITHIN_SECONDS", 0.1)
+    room = Room()
+    looking, known = asyncio.Event(), asyncio.Event()
+
+    async def is_agent(*_: object) -> bool:
+        looking.set()
+        await known.wait()
+        return True
+
+    monkeypatch.setattr(offer, "is_agent", is_agent)
+    met = asyncio.Event()
+
+    async def hand_over() -> None:
+        async for _ in offer.Offer(_call(room), met.set).hand_over(Deadline(60)):
+            pass
+
+    handing_over = asyncio.create_task(hand_over())
+    try:
+        await room.until(lambda: len(room.made) == 1)
+        meeting = asyncio.create_task(room.meet("first", room.made[0]))
+        await looking.wait()
+        # The limit passes meanwhile.
+        await asyncio.sleep(0.3)
+        known.set()
+        assert "AD_0" in await meeting
+        await asyncio.wait_for(met.wait(), 5)
+        assert len(room.made) == 1
+    finally:
+        handing_over.cancel()

@@ -129,6 +129,8 @@ class _Attempt:
         self._on_met = on_met
         self._nonce = secrets.token_urlsafe(16)
         self._successor = ""
+        self._looked = asyncio.Event()
+        self._looked.set()
         self._met = asyncio.Event()
         self._asked = asyncio.Event()
         self._stated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -230,7 +232,11 @@ class _Attempt:
         participant = self._room.local_participant
 
         async def meet(request: rtc.RpcInvocationData) -> str:
-            await self._check(request)
+            self._looked.clear()
+            try:
+                await self._check(request)
+            finally:
+                self._looked.set()
             if self._met.is_set():
                 raise rtc.RpcError(rtc.RpcError.ErrorCode.APPLICATION_ERROR, "another one was first")
             self._nonce = _nonce(request)
@@ -320,7 +326,8 @@ class _Attempt:
             async with asyncio.timeout(ASSIGNED_WITHIN_SECONDS):
                 await assigned()
         except TimeoutError:
-            # It may have come while LiveKit was asked.
+            # It may have come while LiveKit was asked; who is being looked at now would else be met by nobody.
+            await self._looked.wait()
             if not self._met.is_set():
                 raise UnassignedError("no pod has a free slot") from None
         except API_ERRORS as error:
