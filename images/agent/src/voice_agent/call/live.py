@@ -93,9 +93,9 @@ class Call:
         return ModelCheckpoint()
 
     async def resume(self, state: ModelCheckpoint | None = None, *, cut: float | None = None) -> None:
-        """Answer again, or for the first time; see `ResumableSession.resume`."""
+        """Answer again, or for the first time with what another process left; see `ResumableSession.resume`."""
         if model := self.model:
-            await model.resume(state, cut=cut)
+            await model.resume(state.interrupted() if state else None, cut=cut)
         else:
             self.session.input.set_audio_enabled(True)
 

@@ -89,8 +89,7 @@ async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | Fresh:
 
 def heard_in_full(snapshot: Snapshot) -> ModelCheckpoint:
     """The model's state, without the beginning of an utterance whose end nobody heard."""
-    model = snapshot.model.interrupted()
-    return replace(model, pending_audio=b"", answered_bytes=0) if snapshot.caller_speaking else model
+    return replace(snapshot.model, pending_audio=b"", answered_bytes=0) if snapshot.caller_speaking else snapshot.model
 
 
 def speak(call: Call, snapshot: Snapshot, line: str) -> None:

@@ -138,7 +138,7 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
             await _hears(model)
         snapshot, cut = await taking.take()
         await call.restore(snapshot)
-        await call.resume(snapshot.model.interrupted(), cut=cut)
+        await call.resume(snapshot.model, cut=cut)
         await taking.taken()
     except TakeError as reason:
         logger.warning("call not taken over: %s", reason)

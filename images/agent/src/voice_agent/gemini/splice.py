@@ -7,6 +7,7 @@ tenth of a second that is missing, or comes twice, is another word.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,10 +58,8 @@ def rest(first: bytes, own: CallerAudio, cut: float, *, paused: bool) -> Rest:
     if begin is not None:
         return Rest(heard[begin:], certain=begin <= len(heard))
     begin = max(0, expected - int(OVERLAP_SECONDS * BYTES_A_SECOND)) if paused else expected
-    sound = _samples(first)
-    last = _last_sound(sound)
-    before = last is None or expected <= 2 * (sound.size - last.stop)
-    return Rest(heard[begin:], certain=before)
+    last = _last_sound(first)
+    return Rest(heard[begin:], certain=last is None or expected <= 2 * last.silence)
 
 
 def end_of(first: bytes, second: bytes, expected: int) -> int | None:
@@ -75,12 +74,10 @@ def end_of(first: bytes, second: bytes, expected: int) -> int | None:
         In bytes; beyond the length of `second` if `first` ends in silence that is not in it yet. None if there is
         nothing but silence in the last seconds of `first`, or its last sound is not in `second`.
     """
-    sound = _samples(first)
-    last = _last_sound(sound)
+    last = _last_sound(first)
     if last is None:
         return None
-    tail, silence = sound[last], sound.size - last.stop
-    energy = float(tail @ tail)
+    tail, energy, silence = last
     expected = expected // 2 - silence
     begin = max(0, expected - _SEARCH_SAMPLES)
     searched = _samples(second)[begin : max(0, expected + _SEARCH_SAMPLES)]
@@ -93,18 +90,26 @@ def end_of(first: bytes, second: bytes, expected: int) -> int | None:
     return 2 * (int(ends[best]) + silence) if likeness[best] >= _ALIKE else None
 
 
-def _last_sound(samples: NDArray[np.float64]) -> slice | None:
-    """Where the last sound is, in samples; None if there was none lately."""
+class _Sound(NamedTuple):
+    tail: NDArray[np.float64]
+    energy: float
+    silence: int
+    """How many samples follow it."""
+
+
+def _last_sound(pcm: bytes) -> _Sound | None:
+    """The last sound; None if there was none lately."""
+    samples = _samples(pcm)
     recent = samples[-_SILENCE_SAMPLES:]
     blocks = recent[recent.size % _BLOCK_SAMPLES :].reshape(-1, _BLOCK_SAMPLES)
     loud = np.flatnonzero(np.einsum("ij,ij->i", blocks, blocks) > THRESHOLD**2 * _BLOCK_SAMPLES)
     if not loud.size:
         return None
-    end = samples.size - (len(blocks) - 1 - int(loud[-1])) * _BLOCK_SAMPLES
-    sound = slice(max(0, end - _TAIL_SAMPLES), end)
+    silence = (len(blocks) - 1 - int(loud[-1])) * _BLOCK_SAMPLES
+    tail = samples[: samples.size - silence][-_TAIL_SAMPLES:]
+    energy = float(tail @ tail)
     # A click is like any other.
-    energy = float(samples[sound] @ samples[sound])
-    return sound if energy > THRESHOLD**2 * RATE / 10 else None
+    return _Sound(tail, energy, silence) if energy > THRESHOLD**2 * RATE / 10 else None
 
 
 def _samples(pcm: bytes) -> NDArray[np.float64]:

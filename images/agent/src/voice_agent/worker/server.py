@@ -105,7 +105,7 @@ class CallServer(AgentServer):
 
     def cut(self, *, spare: Collection[str] = ()) -> Collection[str]:
         """Have the jobs that no other pod has relieved let go of their calls; returns their IDs."""
-        # Those that have moved are only saying their last words.
+        # Those that have moved are only leaving.
         cut = frozenset(self.running()) - self.jobs.moved - self._cut - frozenset(spare)
         for job in cut:
             self.jobs.let_go(job)

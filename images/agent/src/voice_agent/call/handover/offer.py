@@ -129,8 +129,7 @@ class _Attempt:
         self._on_met = on_met
         self._nonce = secrets.token_urlsafe(16)
         self._successor = ""
-        self._looked = asyncio.Event()
-        self._looked.set()
+        self._meeting = asyncio.Lock()
         self._met = asyncio.Event()
         self._asked = asyncio.Event()
         self._stated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -232,16 +231,13 @@ class _Attempt:
         participant = self._room.local_participant
 
         async def meet(request: rtc.RpcInvocationData) -> str:
-            self._looked.clear()
-            try:
+            async with self._meeting:
                 await self._check(request)
-            finally:
-                self._looked.set()
-            if self._met.is_set():
-                raise rtc.RpcError(rtc.RpcError.ErrorCode.APPLICATION_ERROR, "another one was first")
-            self._nonce = _nonce(request)
-            self._successor = request.caller_identity
-            self._met.set()
+                if self._met.is_set():
+                    raise rtc.RpcError(rtc.RpcError.ErrorCode.APPLICATION_ERROR, "another one was first")
+                self._nonce = _nonce(request)
+                self._successor = request.caller_identity
+                self._met.set()
             introduction = Introduction(
                 call=self._call.identity,
                 agent=path_of(self._call.agent),
@@ -327,9 +323,9 @@ class _Attempt:
                 await assigned()
         except TimeoutError:
             # It may have come while LiveKit was asked; who is being looked at now would else be met by nobody.
-            await self._looked.wait()
-            if not self._met.is_set():
-                raise UnassignedError("no pod has a free slot") from None
+            async with self._meeting:
+                if not self._met.is_set():
+                    raise UnassignedError("no pod has a free slot") from None
         except API_ERRORS as error:
             raise NoSuccessorError(f"LiveKit does not tell of the dispatch: {error}") from error
 
