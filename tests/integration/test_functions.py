@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.callers import CallFleet, CallPlan, assert_ok
+from lab.callers import CallPlan, assert_ok
 from lab.keeper import SECRET, Keeper, keeper
 from lab.livekit import LiveKit
 from lab.ports import free_port
 from lab.signals import Kind
-from lab.worker import environment, worker
+from lab.two_pods import two_pods
+from lab.worker import environment
 
 AGENTS = str(Path(__file__).parent / "agents")
 
@@ -37,23 +38,18 @@ async def test_the_model_is_told_that_it_was_interrupted(
     variables: dict[str, str], plan: CallPlan, killed: bool
 ) -> None:
     plan = replace(plan, kinds=(Kind.ASK_TOOL,), answer_timeout_s=25)
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            async with worker(variables, pod="two") as two:
-                await two.ready()
-                await one.logged("stuck")
-                if killed:
-                    one.send_to_group(signal.SIGKILL)
-                    await one.exit_code()
-                else:
-                    one.send(signal.SIGTERM)
-                    assert await one.exit_code() == 0
-                    assert (one.lines[-1]["moved"], one.lines[-1]["cut"]) == (1, 0)
-                await fleet.more_answers(1)
-                assert not [line for line in two.lines if "stuck" in str(line["message"])]
-                [report] = await fleet.finish()
+    async with two_pods(variables, plan) as (one, two, fleet):
+        await one.logged("stuck")
+        if killed:
+            one.send_to_group(signal.SIGKILL)
+            await one.exit_code()
+        else:
+            one.send(signal.SIGTERM)
+            assert await one.exit_code() == 0
+            assert (one.lines[-1]["moved"], one.lines[-1]["cut"]) == (1, 0)
+        await fleet.more_answers(1)
+        assert not [line for line in two.lines if "stuck" in str(line["message"])]
+        [report] = await fleet.finish()
     if report.broken or report.lost_turns:
         assert_ok([report])
     assert report.pods == ["one", "two"]

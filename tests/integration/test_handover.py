@@ -15,6 +15,7 @@ from lab.gemini import Simulator
 from lab.livekit import LiveKit
 from lab.peer import ask, called_for, dispatches, participant
 from lab.signals import Kind
+from lab.two_pods import two_pods
 from lab.worker import worker
 from voice_agent.call.handover.wire import MEET, STATE_TOPIC, TAKE, TAKEN
 
@@ -57,16 +58,11 @@ async def test_a_call_moves_from_pod_to_pod(variables: dict[str, str], plan: Cal
 
 async def test_automatic_dispatch_hands_over_too(variables: dict[str, str], plan: CallPlan) -> None:
     variables |= {"AGENT_NAME": ""}
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(replace(plan, agent_name=""), 1) as fleet:
-            await fleet.all_answering()
-            async with worker(variables, pod="two") as two:
-                await two.ready()
-                one.send(TERM)
-                assert await one.exit_code() == 0
-                await fleet.more_answers(1)
-                [report] = await fleet.finish()
+    async with two_pods(variables, replace(plan, agent_name="")) as (one, _two, fleet):
+        one.send(TERM)
+        assert await one.exit_code() == 0
+        await fleet.more_answers(1)
+        [report] = await fleet.finish()
     assert report.pods[-1] == "two"
     unnoticed(report)
 
@@ -89,16 +85,11 @@ async def test_a_call_is_served_until_a_successor_comes(variables: dict[str, str
 
 
 async def test_a_pod_full_of_calls_is_emptied(variables: dict[str, str], plan: CallPlan) -> None:
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 4) as fleet:
-            await fleet.all_answering()
-            async with worker(variables | {"IDLE_PROCESSES": "2"}, pod="two") as two:
-                await two.ready()
-                one.send(TERM)
-                assert await one.exit_code() == 0
-                await fleet.more_answers(1)
-                reports = await fleet.finish()
+    async with two_pods(variables, plan, 4, only_two={"IDLE_PROCESSES": "2"}) as (one, _two, fleet):
+        one.send(TERM)
+        assert await one.exit_code() == 0
+        await fleet.more_answers(1)
+        reports = await fleet.finish()
     assert one.lines[-1]["moved"] == 4
     messages = [str(line["message"]) for line in one.lines]
     began = next(number for number, message in enumerate(messages) if message.startswith("draining: "))
@@ -130,34 +121,24 @@ async def test_an_answer_that_is_cut_off_for_want_of_time_is_said_again(
 
 async def _forced(variables: dict[str, str], plan: CallPlan) -> CallReport:
     """A call whose pod must go just as a long answer begins, and at its deadline is still in it."""
-    async with worker(variables | FORCED, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            async with worker(variables, pod="two") as two:
-                await two.ready()
-                await fleet.more_answers(1)
-                one.send(TERM)
-                assert await one.exit_code() == 0
-                await fleet.more_answers(1)
-                [report] = await fleet.finish()
+    async with two_pods(variables, plan, only_one=FORCED) as (one, _two, fleet):
+        await fleet.more_answers(1)
+        one.send(TERM)
+        assert await one.exit_code() == 0
+        await fleet.more_answers(1)
+        [report] = await fleet.finish()
     assert (one.lines[-1]["moved"], report.pods) == (1, ["one", "two"])
     return report
 
 
 async def test_an_agents_own_state_moves_with_the_call(variables: dict[str, str], plan: CallPlan) -> None:
     variables |= {"AGENT_CLASS": "cart_agent:Cart", "PYTHONPATH": AGENTS}
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            async with worker(variables, pod="two") as two:
-                await two.ready()
-                one.send(TERM)
-                line = await two.logged("cart taken up")
-                await fleet.more_answers(1)
-                [report] = await fleet.finish()
-                assert not [line for line in two.lines if "cart opened" in line["message"]]
+    async with two_pods(variables, plan) as (one, two, fleet):
+        one.send(TERM)
+        line = await two.logged("cart taken up")
+        await fleet.more_answers(1)
+        [report] = await fleet.finish()
+        assert not [line for line in two.lines if "cart opened" in line["message"]]
     assert line["message"].endswith("['welcome gift', 'apple']")
     unnoticed(report)
 
@@ -166,16 +147,11 @@ async def test_an_agent_with_a_model_of_its_own_moves_too(
     variables: dict[str, str], plan: CallPlan, gemini: Simulator
 ) -> None:
     variables |= {"AGENT_CLASS": "plain_agent:WithModel", "PYTHONPATH": AGENTS, "OWN_MODEL_URL": gemini.url}
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            async with worker(variables, pod="two") as two:
-                await two.ready()
-                one.send(TERM)
-                assert await one.exit_code() == 0
-                await fleet.more_answers(2)
-                [report] = await fleet.finish()
+    async with two_pods(variables, plan) as (one, _two, fleet):
+        one.send(TERM)
+        assert await one.exit_code() == 0
+        await fleet.more_answers(2)
+        [report] = await fleet.finish()
     assert report.pods == ["one", "two"]
     assert not report.lost
     assert report.answered_twice == 0

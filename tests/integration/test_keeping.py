@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from lab.callers import CallFleet, CallPlan
 from lab.livekit import LiveKit
 from lab.peer import dispatch, remove_agents
+from lab.two_pods import two_pods
 from lab.worker import worker
 from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.snapshot import Snapshot, decode
@@ -111,21 +112,16 @@ async def _recover(livekit: LiveKit, call: Tethered) -> None:
 async def test_a_dead_pods_call_goes_on_with_its_memory(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
 ) -> None:
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            async with worker(variables, pod="two") as two:
-                await two.ready()
-                await fleet.more_answers(2)
-                one.send_to_group(signal.SIGKILL)
-                lost, loss = await asyncio.wait_for(keeper.ended.get(), 10)
-                await _recover(livekit, lost)
-                cart = await two.logged("cart taken up")
-                recovered = await two.logged("call recovered")
-                await fleet.more_answers(2)
-                assert await two.metric(RESTORED.format(reason="", result="restored")) == 1
-                [report] = await fleet.finish()
+    async with two_pods(variables, plan) as (one, two, fleet):
+        await fleet.more_answers(2)
+        one.send_to_group(signal.SIGKILL)
+        lost, loss = await asyncio.wait_for(keeper.ended.get(), 10)
+        await _recover(livekit, lost)
+        cart = await two.logged("cart taken up")
+        recovered = await two.logged("call recovered")
+        await fleet.more_answers(2)
+        assert await two.metric(RESTORED.format(reason="", result="restored")) == 1
+        [report] = await fleet.finish()
     assert loss is Loss.CLOSED
     assert recovered["memory_kept"]
     assert cart["message"].endswith("['welcome gift', 'apple']")
@@ -141,39 +137,29 @@ async def test_a_dead_pods_call_goes_on_with_its_memory(
 async def test_a_snapshot_that_cannot_be_opened_makes_a_new_conversation_and_is_counted(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
 ) -> None:
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            async with worker(variables | {"STATE_KEYS": Fernet.generate_key().decode()}, pod="two") as two:
-                await two.ready()
-                one.send_to_group(signal.SIGKILL)
-                lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
-                await _recover(livekit, lost)
-                assert not (await two.logged("call recovered"))["memory_kept"]
-                await fleet.more_answers(1)
-                assert await two.metric(RESTORED.format(reason="unknown_key", result="fresh")) == 1
-                await fleet.finish()
+    async with two_pods(variables, plan, only_two={"STATE_KEYS": Fernet.generate_key().decode()}) as (one, two, fleet):
+        one.send_to_group(signal.SIGKILL)
+        lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
+        await _recover(livekit, lost)
+        assert not (await two.logged("call recovered"))["memory_kept"]
+        await fleet.more_answers(1)
+        assert await two.metric(RESTORED.format(reason="unknown_key", result="fresh")) == 1
+        await fleet.finish()
 
 
 async def test_an_agent_that_livekit_sends_by_itself_goes_on_with_the_memory(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
 ) -> None:
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            async with worker(variables, pod="two") as two:
-                await two.ready()
-                await fleet.more_answers(2)
-                one.send_to_group(signal.SIGKILL)
-                lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
-                await remove_agents(livekit, lost.room)
-                await dispatch(livekit, lost.room, lost.agent_name)
-                cart = await two.logged("cart taken up")
-                recovered = await two.logged("call recovered")
-                await fleet.more_answers(2)
-                [report] = await fleet.finish()
+    async with two_pods(variables, plan) as (one, two, fleet):
+        await fleet.more_answers(2)
+        one.send_to_group(signal.SIGKILL)
+        lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
+        await remove_agents(livekit, lost.room)
+        await dispatch(livekit, lost.room, lost.agent_name)
+        cart = await two.logged("cart taken up")
+        recovered = await two.logged("call recovered")
+        await fleet.more_answers(2)
+        [report] = await fleet.finish()
     assert recovered["memory_kept"]
     assert cart["message"].endswith("['welcome gift', 'apple']")
     assert report.pods == ["one", "two"]
@@ -184,19 +170,14 @@ async def test_an_agent_that_livekit_sends_by_itself_goes_on_with_the_memory(
 async def test_a_call_says_goodbye_when_it_moves_and_when_it_ends(
     variables: dict[str, str], plan: CallPlan, keeper: Keeper
 ) -> None:
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            async with worker(variables, pod="two") as two:
-                await two.ready()
-                one.send(signal.SIGTERM)
-                assert await one.exit_code() == 0
-                await fleet.more_answers(1)
-                moved, why = await asyncio.wait_for(keeper.ended.get(), 10)
-                assert (moved.pod, why) == ("one", Ending.HANDED_OVER)
-                await fleet.finish()
-                ended, why = await asyncio.wait_for(keeper.ended.get(), 30)
+    async with two_pods(variables, plan) as (one, _two, fleet):
+        one.send(signal.SIGTERM)
+        assert await one.exit_code() == 0
+        await fleet.more_answers(1)
+        moved, why = await asyncio.wait_for(keeper.ended.get(), 10)
+        assert (moved.pod, why) == ("one", Ending.HANDED_OVER)
+        await fleet.finish()
+        ended, why = await asyncio.wait_for(keeper.ended.get(), 30)
     assert (ended.pod, ended.epoch, why) == ("two", 2, Ending.CALLER_LEFT)
     assert await keeper.store.get(ended.call) is None
 

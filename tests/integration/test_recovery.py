@@ -17,6 +17,7 @@ from lab.keeper import SECRET, Keeper, keeper
 from lab.livekit import LiveKit
 from lab.peer import agents, dispatch, dispatches, remove_agents
 from lab.ports import free_port
+from lab.two_pods import two_pods
 from lab.worker import environment, worker
 
 KILL = signal.SIGKILL
@@ -52,21 +53,16 @@ def taken_up(report: CallReport, pods: list[str], lost_turns: int = 1) -> None:
 async def test_calls_of_a_killed_pod_are_taken_up(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper
 ) -> None:
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 3) as fleet:
-            await fleet.all_answering()
-            async with worker(variables | {"IDLE_PROCESSES": "3"}, pod="two") as two:
-                await two.ready()
-                await fleet.more_answers(1)
-                assert {call["pod"] for call in (await one_keeper.calls()).values()} == {"one"}
-                one.send_to_group(KILL)
-                await two.logged("call recovered", times=3)
-                await fleet.more_answers(2)
-                # Of each call, only that of the agent which it has now.
-                assert [len(await dispatches(livekit, f"{plan.room}-{call}")) for call in (1, 2, 3)] == [1, 1, 1]
-                assert {call["epoch"] for call in (await one_keeper.calls()).values()} == {2}
-                reports = await fleet.finish()
+    async with two_pods(variables, plan, 3, only_two={"IDLE_PROCESSES": "3"}) as (one, two, fleet):
+        await fleet.more_answers(1)
+        assert {call["pod"] for call in (await one_keeper.calls()).values()} == {"one"}
+        one.send_to_group(KILL)
+        await two.logged("call recovered", times=3)
+        await fleet.more_answers(2)
+        # Of each call, only that of the agent which it has now.
+        assert [len(await dispatches(livekit, f"{plan.room}-{call}")) for call in (1, 2, 3)] == [1, 1, 1]
+        assert {call["epoch"] for call in (await one_keeper.calls()).values()} == {2}
+        reports = await fleet.finish()
     for report in reports:
         taken_up(report, ["one", "two"])
 
@@ -75,25 +71,20 @@ async def test_livekits_own_agent_and_the_keepers_are_not_two(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper
 ) -> None:
     room = f"{plan.room}-1"
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            async with worker(variables | {"IDLE_PROCESSES": "2"}, pod="two") as two:
-                await two.ready()
-                await fleet.more_answers(1)
-                one.send_to_group(KILL)
-                await one.exit_code()
-                # One that may still meet the dead agent, and one that does not; the keepers send theirs meanwhile.
-                await dispatch(livekit, room, plan.agent_name)
-                await remove_agents(livekit, room)
-                await dispatch(livekit, room, plan.agent_name)
-                await two.logged("call recovered")
-                await two.logged("leaving without a word")
-                await fleet.more_answers(3)
-                assert len(await agents(livekit, room)) == 1
-                assert {call["pod"] for call in (await one_keeper.calls()).values()} == {"two"}
-                [report] = await fleet.finish()
+    async with two_pods(variables, plan, only_two={"IDLE_PROCESSES": "2"}) as (one, two, fleet):
+        await fleet.more_answers(1)
+        one.send_to_group(KILL)
+        await one.exit_code()
+        # One that may still meet the dead agent, and one that does not; the keepers send theirs meanwhile.
+        await dispatch(livekit, room, plan.agent_name)
+        await remove_agents(livekit, room)
+        await dispatch(livekit, room, plan.agent_name)
+        await two.logged("call recovered")
+        await two.logged("leaving without a word")
+        await fleet.more_answers(3)
+        assert len(await agents(livekit, room)) == 1
+        assert {call["pod"] for call in (await one_keeper.calls()).values()} == {"two"}
+        [report] = await fleet.finish()
     taken_up(report, ["one", "two"])
 
 
@@ -104,19 +95,14 @@ async def test_a_second_dispatch_into_a_live_call_changes_nothing(
     if not kept:
         del variables["KEEPER_URL"]
     # The second agent comes to the other pod.
-    async with worker(variables | {"CALL_SLOTS": "1"}, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            async with worker(variables, pod="two") as two:
-                await two.ready()
-                await dispatch(livekit, f"{plan.room}-1", plan.agent_name)
-                await two.logged("leaving without a word")
-                await fleet.more_answers(3)
-                if kept:
-                    [call] = (await one_keeper.calls()).values()
-                    assert (call["pod"], call["epoch"], call["lost"]) == ("one", 1, None)
-                [report] = await fleet.finish()
+    async with two_pods(variables, plan, only_one={"CALL_SLOTS": "1"}) as (_one, two, fleet):
+        await dispatch(livekit, f"{plan.room}-1", plan.agent_name)
+        await two.logged("leaving without a word")
+        await fleet.more_answers(3)
+        if kept:
+            [call] = (await one_keeper.calls()).values()
+            assert (call["pod"], call["epoch"], call["lost"]) == ("one", 1, None)
+        [report] = await fleet.finish()
     assert_ok([report])
     assert report.pods == ["one"]
     assert len(gemini.sessions) == 1, "the second agent got ready to speak"
@@ -127,19 +113,16 @@ async def test_calls_that_a_drain_leaves_at_its_deadline_are_taken_up(
     variables: dict[str, str], plan: CallPlan, one_keeper: Keeper, agent: str
 ) -> None:
     variables |= {"AGENT_CLASS": agent, "PYTHONPATH": AGENTS, "DRAIN_FINISH_WITHIN_SECONDS": "0"}
-    async with worker(variables | {"DRAIN_TIMEOUT_SECONDS": "0"}, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 2) as fleet:
-            await fleet.all_answering()
-            async with worker(variables | {"IDLE_PROCESSES": "2"}, pod="two") as two:
-                await two.ready()
-                await fleet.more_answers(1)
-                one.send(signal.SIGTERM)
-                await one.logged("calls that are cut: 2; the keepers have other pods take them up")
-                recovered = [await two.logged("call recovered", times=times) for times in (1, 2)]
-                await fleet.more_answers(2)
-                assert await one.exit_code() == 3
-                reports = await fleet.finish()
+    async with two_pods(
+        variables, plan, 2, only_one={"DRAIN_TIMEOUT_SECONDS": "0"}, only_two={"IDLE_PROCESSES": "2"}
+    ) as (one, two, fleet):
+        await fleet.more_answers(1)
+        one.send(signal.SIGTERM)
+        await one.logged("calls that are cut: 2; the keepers have other pods take them up")
+        recovered = [await two.logged("call recovered", times=times) for times in (1, 2)]
+        await fleet.more_answers(2)
+        assert await one.exit_code() == 3
+        reports = await fleet.finish()
     assert (one.lines[-1]["moved"], one.lines[-1]["cut"]) == (0, 2)
     assert all(line["memory_kept"] for line in recovered)
     for report in reports:
