@@ -62,6 +62,11 @@ class Deadline:
         """Whether it has come."""
         return time.monotonic() >= self._at
 
+    @property
+    def left(self) -> float:
+        """Seconds until it comes; negative once it has passed."""
+        return self._at - time.monotonic()
+
     def move(self, seconds: float) -> None:
         """To so many seconds from now."""
         self._at = time.monotonic() + seconds

@@ -18,6 +18,7 @@ from voice_agent.call import recovery
 from voice_agent.call.control import Restored
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import Fence, holder
+from voice_agent.call.handover import calm
 from voice_agent.call.handover.offer import API_ERRORS
 from voice_agent.call.handover.take import TakeError, Taking
 from voice_agent.call.handover.wire import departure
@@ -136,6 +137,7 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         await talk(call, agent)
         if model := call.model:
             await _hears(model)
+        waited = await calm.until(introduction.patience)
         snapshot, cut = await taking.take()
         await call.restore(snapshot)
         await call.resume(snapshot.model, cut=cut)
@@ -148,7 +150,10 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
     recovery.speak(call, snapshot, "")
     # Not earlier: until now there was nothing to hand over.
     await answer_for(call, await announce(call), Restored(kind=Kind.HANDOVER))
-    logger.info("call taken over", extra={"predecessor": errand.predecessor, "epoch": errand.epoch})
+    logger.info(
+        "call taken over",
+        extra={"predecessor": errand.predecessor, "epoch": errand.epoch, "waited_for_processor_s": round(waited, 1)},
+    )
     tidying = asyncio.create_task(_tidy(call, errand, introduction.dispatch))
 
     async def stop_tidying() -> None:

@@ -46,6 +46,10 @@ LAST_WORDS_SECONDS = 3.0
 STOPPED_WITHIN_SECONDS = 0.5
 REMOVE_TIMEOUT_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
+# The start of a pod on two cores is over by then.
+PATIENCE_SECONDS = 10.0
+# With less time than this a handover may need all of it.
+HURRY_SECONDS = 15.0
 
 API_ERRORS = (api.TwirpError, aiohttp.ClientError, TimeoutError)
 
@@ -242,6 +246,7 @@ class _Attempt:
                 call=self._call.identity,
                 agent=path_of(self._call.agent),
                 dispatch=self._call.context.job.dispatch_id,
+                patience=min(max((self._deadline.left - HURRY_SECONDS) / 3, 0.0), PATIENCE_SECONDS),
             )
             return introduction.model_dump_json()
 

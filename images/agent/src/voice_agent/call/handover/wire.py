@@ -38,6 +38,8 @@ class Introduction(_Frozen):
     """`package.module:Class` of the active agent."""
     dispatch: str
     """The dispatch that brought the predecessor, to be deleted when it has left."""
+    patience: float = 0.0
+    """Seconds for which the successor may wait for a processor to spare before it takes the call."""
 
 
 class TakeRequest(Greeting):
