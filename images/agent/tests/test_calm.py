@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -10,54 +13,63 @@ from voice_agent.call.handover import calm
 from voice_agent.call.handover.calm import Scheduled
 
 MS = 1_000_000
-BUSY = Scheduled(ran=100 * MS, waited=400 * MS)
 EASY = Scheduled(ran=100 * MS, waited=100 * MS)
+BUSY = Scheduled(ran=100 * MS, waited=400 * MS)
+IDLE = Scheduled(ran=MS, waited=9 * MS)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calm, "WINDOW_SECONDS", 0.01)
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[Scheduled]], None]:
+    """Has the kernel tell of these moments, one after the other; a window is two of them."""
+    monkeypatch.setattr(calm, "WINDOW_SECONDS", 0.015)
+    monkeypatch.setattr(calm, "_POLL_SECONDS", 0.01)
+
+    def tells(moments: Iterable[Scheduled]) -> None:
+        totals = itertools.accumulate(moments, lambda a, b: Scheduled(a.ran + b.ran, a.waited + b.waited))
+        monkeypatch.setattr(calm, "scheduled", lambda: next(totals))
+
+    return tells
 
 
-def _kernel(monkeypatch: pytest.MonkeyPatch, windows: Iterator[Scheduled]) -> list[Scheduled]:
-    """Have the kernel tell of these windows, one after the other; the list is of those that it told of."""
-    told: list[Scheduled] = []
-
-    def scheduled() -> Scheduled:
-        total = Scheduled(sum(window.ran for window in told), sum(window.waited for window in told))
-        told.append(next(windows))
-        return total
-
-    monkeypatch.setattr(calm, "scheduled", scheduled)
-    return told
+async def test_a_starved_process_is_waited_for(kernel: Callable[[Iterable[Scheduled]], None]) -> None:
+    left = iter([BUSY] * 20 + [EASY] * 20)
+    kernel(left)
+    await asyncio.wait_for(calm.until(60), 10)
+    assert 0 < len(list(left)) < 20
 
 
-async def test_a_starved_process_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = _kernel(monkeypatch, iter([BUSY, EASY, BUSY, EASY, EASY, BUSY, BUSY]))
-    assert await calm.until(60) < 60
-    # The last is of the window that would have begun.
-    assert len(told) == 6
+async def test_it_is_waited_for_no_longer_than_there_is_time(kernel: Callable[[Iterable[Scheduled]], None]) -> None:
+    kernel(itertools.repeat(BUSY))
+    assert await asyncio.wait_for(calm.until(0.1), 10) >= 0.1
 
 
-async def test_it_is_waited_for_no_longer_than_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = _kernel(monkeypatch, iter([BUSY] * 1000))
-    assert await calm.until(0.05) >= 0.05
-    assert len(told) < 10
+async def test_without_time_nothing_is_waited_for(kernel: Callable[[Iterable[Scheduled]], None]) -> None:
+    kernel(itertools.repeat(BUSY))
+    await asyncio.wait_for(calm.until(calm.patience(calm.HURRY_SECONDS)), 10)
 
 
-async def test_without_time_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    _kernel(monkeypatch, iter([BUSY] * 1000))
-    assert await calm.until(0) < 1
-
-
-async def test_a_process_that_hardly_runs_is_not_taken_for_starved(monkeypatch: pytest.MonkeyPatch) -> None:
-    _kernel(monkeypatch, iter([Scheduled(ran=MS, waited=9 * MS)] * 1000))
-    assert await calm.until(60) < 60
+async def test_a_process_that_hardly_runs_is_not_taken_for_starved(
+    kernel: Callable[[Iterable[Scheduled]], None],
+) -> None:
+    kernel(itertools.repeat(IDLE))
+    await asyncio.wait_for(calm.until(60), 10)
 
 
 async def test_a_kernel_that_does_not_tell_costs_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calm, "scheduled", lambda: None)
-    assert await calm.until(60) < 1
+    await asyncio.wait_for(calm.until(60), 10)
+    assert not calm.Watch().starved()
+
+
+def test_what_was_long_ago_counts_no_more(kernel: Callable[[Iterable[Scheduled]], None]) -> None:
+    kernel([BUSY, BUSY, BUSY, EASY, EASY, EASY, EASY])
+    watch = calm.Watch()
+    seen = []
+    for _ in range(6):
+        time.sleep(0.01)
+        seen.append(watch.starved())
+    assert seen[1] is True
+    assert seen[-1] is False
 
 
 def test_this_kernel_tells() -> None:

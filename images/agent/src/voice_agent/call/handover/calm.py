@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
 # https://docs.kernel.org/scheduler/sched-stats.html
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
 
-WINDOW_SECONDS = 0.5
-WINDOWS = 2
+WINDOW_SECONDS = 1.0
+_POLL_SECONDS = 0.25
 # A thread waits about as long as it runs where calls fill six tenths of two cores, and several times as long while a
 # pod starts beside them.
 STARVED_RATIO = 2.5
 # A thread that hardly runs says little by its waits.
-_LEAST_RUN_NS = 10_000_000
+_LEAST_RUN_NS = 20_000_000
+
+# The start of a pod on two cores is over by then.
+PATIENCE_SECONDS = 10.0
+# With less time than this a handover may need all of it.
+HURRY_SECONDS = 15.0
 
 
 class Scheduled(NamedTuple):
@@ -39,23 +45,38 @@ def scheduled() -> Scheduled | None:
     return Scheduled(int(ran), int(waited))
 
 
+class Watch:
+    """Looks at how the thread that made it is served."""
+
+    def __init__(self) -> None:
+        self._looks = deque([(time.monotonic(), scheduled())])
+
+    def starved(self) -> bool | None:
+        """Whether this thread waited for a processor too long in the last second, or since the last look if that is
+        longer ago; None where it is not known (yet)."""
+        now, latest = time.monotonic(), scheduled()
+        while len(self._looks) > 1 and self._looks[1][0] <= now - WINDOW_SECONDS:
+            self._looks.popleft()
+        at, before = self._looks[0]
+        self._looks.append((now, latest))
+        if before is None or latest is None or at > now - WINDOW_SECONDS:
+            return None
+        return latest.waited - before.waited > STARVED_RATIO * max(latest.ran - before.ran, _LEAST_RUN_NS)
+
+
+def patience(left: float) -> float:
+    """How long a processor may be waited for, in seconds, when a call must have moved in `left` seconds."""
+    return min(max((left - HURRY_SECONDS) / 3, 0.0), PATIENCE_SECONDS)
+
+
 async def until(seconds: float) -> float:
-    """Wait until this thread has had a processor whenever it wanted one for a second, or for `seconds` at the most.
+    """Wait until this thread has had a processor when it wanted one for a second, but no longer than `seconds`.
 
     Returns:
         How long that took, in seconds; 0 where the kernel does not tell.
     """
-    began = time.monotonic()
-    calm = 0
-    before = scheduled()
-    while before is not None and calm < WINDOWS and time.monotonic() - began < seconds:
-        await asyncio.sleep(WINDOW_SECONDS)
-        if (now := scheduled()) is None:
-            break
-        calm = 0 if _starved(before, now) else calm + 1
-        before = now
+    began, watch = time.monotonic(), Watch()
+    if scheduled() is not None:
+        while time.monotonic() - began < seconds and watch.starved() is not False:  # noqa: ASYNC110 - a look is all there is
+            await asyncio.sleep(_POLL_SECONDS)
     return time.monotonic() - began
-
-
-def _starved(before: Scheduled, now: Scheduled) -> bool:
-    return now.waited - before.waited > STARVED_RATIO * max(now.ran - before.ran, _LEAST_RUN_NS)

@@ -16,7 +16,7 @@ from livekit import api, rtc
 
 from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import Errand, Kind, write
-from voice_agent.call.handover import boundary
+from voice_agent.call.handover import boundary, calm
 from voice_agent.call.handover.wire import (
     MEET,
     STATE_TOPIC,
@@ -46,10 +46,6 @@ LAST_WORDS_SECONDS = 3.0
 STOPPED_WITHIN_SECONDS = 0.5
 REMOVE_TIMEOUT_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
-# The start of a pod on two cores is over by then.
-PATIENCE_SECONDS = 10.0
-# With less time than this a handover may need all of it.
-HURRY_SECONDS = 15.0
 
 API_ERRORS = (api.TwirpError, aiohttp.ClientError, TimeoutError)
 
@@ -131,6 +127,7 @@ class _Attempt:
         self._deadline = deadline
         self._called = called
         self._on_met = on_met
+        self._processor = calm.Watch()
         self._nonce = secrets.token_urlsafe(16)
         self._successor = ""
         self._meeting = asyncio.Lock()
@@ -160,7 +157,7 @@ class _Attempt:
                 raise
 
     async def _give(self) -> None:
-        await boundary.until(self._call, self._deadline, self._gone)
+        await boundary.until(self._call, self._deadline, self._gone, self._processor)
         if self._gone.is_set():
             raise NoSuccessorError("it left while we waited for the turn's end")
         began = time.monotonic()
@@ -246,7 +243,7 @@ class _Attempt:
                 call=self._call.identity,
                 agent=path_of(self._call.agent),
                 dispatch=self._call.context.job.dispatch_id,
-                patience=min(max((self._deadline.left - HURRY_SECONDS) / 3, 0.0), PATIENCE_SECONDS),
+                patience=calm.patience(self._deadline.left),
             )
             return introduction.model_dump_json()
 
