@@ -12,7 +12,7 @@ import pytest
 from lab.callers import CallFleet, CallPlan
 from lab.gemini import Behaviour, Fault, Simulator
 from lab.gemini.faults import Moment
-from lab.signals import Kind
+from lab.signals import Kind, frame_seconds
 from lab.worker import LogLine, Worker, worker
 
 AGENTS = Path(__file__).parent / "agents"
@@ -128,6 +128,21 @@ async def test_no_turn_is_lost_or_answered_twice(
     if group == "tool":
         looked_up = pod.text().count("looking up")
         assert looked_up == sum(len(report.turns) for report in reports), "a function ran twice, or not at all"
+
+
+async def test_an_answer_of_which_enough_was_heard_is_not_said_again(
+    variables: dict[str, str], plan: CallPlan, gemini: Simulator
+) -> None:
+    # Half of it is the frame that tells which answer it is, and no more.
+    gemini.behaviour.answer_s = 2 * frame_seconds()
+    gemini.faults += [close("answer")]
+    async with worker(variables) as pod:
+        await pod.ready()
+        async with CallFleet(plan, 1) as fleet:
+            await fleet.all_answering()
+            await fleet.more_answers(2)
+            [report] = await fleet.finish()
+    assert report.findings == [], pod.text()
 
 
 async def test_a_long_call_outlives_many_connections(

@@ -17,7 +17,7 @@ from voice_agent.gemini.checkpoint import ModelCheckpoint, Progress, ToolCall
 # The Live API's answers: 24 kHz 16-bit mono.
 _ANSWER_BYTES_A_SECOND = 48_000
 # Less of an answer than a word or two is said again from the beginning; more is continued.
-_CONTINUED_SECONDS = 0.75
+_CONTINUED_SECONDS = 0.7
 # A handle comes right after the turn; the service does not say by when.
 _HANDLE_SECONDS = 1.0
 # A sound that the service takes no notice of for so long was no utterance.
