@@ -60,7 +60,7 @@ class Deadline:
     @property
     def passed(self) -> bool:
         """Whether it has come."""
-        return time.monotonic() >= self._at
+        return self.left <= 0
 
     @property
     def left(self) -> float:
