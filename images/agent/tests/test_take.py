@@ -11,6 +11,7 @@ import pytest
 from livekit import rtc
 
 from voice_agent.call.errand import Errand, Kind
+from voice_agent.call.handover import calm
 from voice_agent.call.handover.take import TakeError, Taking
 
 AGENT = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
@@ -61,6 +62,22 @@ async def test_an_agent_that_leaves_before_the_boundary_is_not_waited_for() -> N
     room.leave()
     with pytest.raises(TakeError, match="has left"):
         await asyncio.wait_for(taking, 5)
+    assert not room.watching
+
+
+async def test_no_processor_is_waited_for_when_the_agent_before_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    starved = asyncio.Event()
+
+    async def until(_: float) -> None:
+        starved.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(calm, "until", until)
+    room = Room()
+    waiting = asyncio.create_task(_taking(room).until_calm(60))
+    await starved.wait()
+    room.leave()
+    await asyncio.wait_for(waiting, 5)
     assert not room.watching
 
 

@@ -18,7 +18,6 @@ from voice_agent.call import recovery
 from voice_agent.call.control import Restored
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import Fence, holder
-from voice_agent.call.handover import calm
 from voice_agent.call.handover.offer import API_ERRORS
 from voice_agent.call.handover.take import TakeError, Taking
 from voice_agent.call.handover.wire import departure
@@ -137,7 +136,7 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         await talk(call, agent)
         if model := call.model:
             await _hears(model)
-        waited = await calm.until(introduction.patience)
+        waited = await taking.until_calm(introduction.patience)
         snapshot, cut = await taking.take()
         await call.restore(snapshot)
         await call.resume(snapshot.model, cut=cut)

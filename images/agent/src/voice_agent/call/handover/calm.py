@@ -52,8 +52,10 @@ class Watch:
         self._looks = deque([(time.monotonic(), scheduled())])
 
     def starved(self) -> bool | None:
-        """Whether this thread waited for a processor too long in the last second, or since the last look if that is
-        longer ago; None where it is not known (yet)."""
+        """Whether this thread has had to wait too long for a processor; None where that is not known (yet).
+
+        It is the last second that counts, or the time since the last look if that is longer.
+        """
         now, latest = time.monotonic(), scheduled()
         while len(self._looks) > 1 and self._looks[1][0] <= now - WINDOW_SECONDS:
             self._looks.popleft()
@@ -69,14 +71,12 @@ def patience(left: float) -> float:
     return min(max((left - HURRY_SECONDS) / 3, 0.0), PATIENCE_SECONDS)
 
 
-async def until(seconds: float) -> float:
+async def until(seconds: float) -> None:
     """Wait until this thread has had a processor when it wanted one for a second, but no longer than `seconds`.
 
-    Returns:
-        How long that took, in seconds; 0 where the kernel does not tell.
+    Where the kernel does not tell, nothing is waited for.
     """
     began, watch = time.monotonic(), Watch()
     if scheduled() is not None:
         while time.monotonic() - began < seconds and watch.starved() is not False:  # noqa: ASYNC110 - a look is all there is
             await asyncio.sleep(_POLL_SECONDS)
-    return time.monotonic() - began

@@ -13,6 +13,7 @@ from livekit.agents.utils.aio import cancel_and_wait
 from pydantic import ValidationError
 
 from voice_agent.call.errand import Errand
+from voice_agent.call.handover import calm
 from voice_agent.call.handover.wire import (
     MEET,
     STATE_TOPIC,
@@ -60,6 +61,17 @@ class Taking:
             raise TakeError("the agent that called for a successor is gone")
         answer = await self._ask(MEET, Greeting(nonce=self._errand.nonce), ANSWER_WITHIN_SECONDS)
         return Introduction.model_validate_json(answer)
+
+    async def until_calm(self, seconds: float) -> float:
+        """Wait until this process has a processor to spare, as long as the predecessor serves; see `calm.until`."""
+        began = time.monotonic()
+        waiting = asyncio.ensure_future(calm.until(seconds))
+        left = asyncio.ensure_future(departure(self._room, self._errand.predecessor))
+        try:
+            await asyncio.wait({waiting, left}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel_and_wait(waiting, left)
+        return time.monotonic() - began
 
     async def take(self) -> tuple[Snapshot, float]:
         """Wait for the turn boundary; the snapshot, and the moment of the cut on this process's `time.monotonic()`.
