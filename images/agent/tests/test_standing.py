@@ -60,6 +60,17 @@ async def test_a_pod_that_is_deleted_hears_how_long_it_has(keeper: Keeper) -> No
         assert await asyncio.wait_for(told.get(), 10) > 10
 
 
+@pytest.mark.parametrize("seconds_left", [-100, 500], ids=["ahead", "behind"])
+async def test_a_keepers_clock_that_is_wrong_does_not_matter(keeper: Keeper, seconds_left: float) -> None:
+    told: asyncio.Queue[float] = asyncio.Queue()
+    async with Standing(keeper.url, "pod-1", lambda: "", told.put_nowait).watching():
+        for _ in range(2):
+            keeper.asked.clear()
+            await asyncio.wait_for(keeper.asked.wait(), 10)
+        keeper.answer = {"closed": False, "deletion": {"grace_seconds": 60, "seconds_left": seconds_left}}
+        assert 40 < await asyncio.wait_for(told.get(), 10) <= 60
+
+
 async def test_a_grace_that_is_shortened_later_counts_from_then(keeper: Keeper) -> None:
     """The kubelet begins anew; the API server's time of deletion may be over already."""
     told: asyncio.Queue[float] = asyncio.Queue()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,6 +25,8 @@ POD_PATH = "/v1/pods/"
 ASK_SECONDS = 1.0
 # A keeper that is starting, or being replaced, does not open the pod for a moment.
 FORGET_SECONDS = 10.0
+# A keeper's knowledge of the pods may be a second old, and its answer under way for another.
+_KNOWN_SECONDS = 2.0
 _FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ValidationError)
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
 # LiveKit waits for our word on a call that is handed over, and its caller for nothing.
@@ -68,6 +71,7 @@ class Standing:
         self._credential = credential
         self._expect_kill = expect_kill
         self._grace: float | None = None
+        self._undeleted_at = -math.inf
         self._killed_at = 0.0
         self._told_at = 0.0
         self._closed = False
@@ -115,6 +119,8 @@ class Standing:
         self._close(told.closed)
         if told.deletion:
             self._expect(told.deletion)
+        else:
+            self._undeleted_at = self._told_at
 
     def _close(self, closed: bool) -> None:
         if closed != self._closed:
@@ -124,7 +130,9 @@ class Standing:
     def _expect(self, deletion: Deletion) -> None:
         now = time.monotonic()
         if self._grace is None:
-            self._killed_at = now + deletion.seconds_left
+            # The keeper's clock may differ from the API server's; ours tells since when it can have been deleted.
+            least = deletion.grace_seconds - (now - self._undeleted_at) - _KNOWN_SECONDS
+            self._killed_at = now + min(max(deletion.seconds_left, least), deletion.grace_seconds)
         elif deletion.grace_seconds < self._grace:
             # The API server counts a shortened grace from the first request, the kubelet from now.
             self._killed_at = now + deletion.grace_seconds - ASK_SECONDS
