@@ -12,6 +12,7 @@ from typing import Any
 
 from lab import features
 from lab.matrix import records
+from lab.matrix.records import Record
 from lab.paths import CHART, ROOT, VALUES, tool
 from lab.version import carriers
 from voice_agent.settings import markdown_tables
@@ -21,6 +22,7 @@ GOLDENS = ROOT / "tests" / "chart" / "goldens"
 WITH_CRDS = ROOT / "tests" / "chart" / "values"
 IMAGE_README = ROOT / "images" / "agent" / "README.md"
 COMPARISON = ROOT / "docs" / "comparison.md"
+README = ROOT / "README.md"
 DISRUPTIONS = ROOT / "docs" / "disruptions.md"
 # Where a table goes in a page that is written by hand; in the chart's README the first line alone.
 _BEGINS = "<!-- {}: written by `make generate` -->\n"
@@ -48,7 +50,8 @@ def generators() -> dict[Path, Callable[[], str]]:
         CHART / "README.md": _chart_readme,
         IMAGE_README: lambda: _with_table(IMAGE_README, "settings", markdown_tables()),
         COMPARISON: lambda: _with_table(COMPARISON, "comparison", features.comparison()),
-        DISRUPTIONS: lambda: _with_table(DISRUPTIONS, "figures", _figures()),
+        README: lambda: _with_table(README, "headline", records.headline(_records())),
+        DISRUPTIONS: lambda: _with_table(DISRUPTIONS, "figures", records.report(_records())),
         **goldens,
     }
 
@@ -112,8 +115,8 @@ def _with_table(page: Path, name: str, table: str) -> str:
     return f"{before}{begins}{table}{ends}{after}"
 
 
-def _figures() -> str:
-    return records.report(records.read(DISRUPTIONS.with_suffix(".jsonl")))
+def _records() -> list[Record]:
+    return records.read(DISRUPTIONS.with_suffix(".jsonl"))
 
 
 def _golden(values: Path) -> Callable[[], str]:

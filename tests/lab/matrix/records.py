@@ -87,6 +87,20 @@ def report(records: Sequence[Record]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def headline(records: Sequence[Record]) -> str:
+    """How many calls were dropped, in a sentence or two of Markdown."""
+    rows, blueprint = by_row(records, OURS), by_row(records, BLUEPRINT)
+    ours = Outcome.together(outcome for outcomes in rows.values() for outcome in outcomes)
+    said = (
+        f"**{ours.calls} calls in {ours.trials} disruptions of {len(rows)} kinds: {ours.lost_calls} dropped.** "
+        f"{ours.struck} of them lost their pod or changed it"
+    )
+    if blueprint:
+        plain = Outcome.together(outcome for outcomes in blueprint.values() for outcome in outcomes)
+        said += f"; of {plain.struck} on the published blueprint, a plain worker, {plain.lost_calls} were dropped"
+    return f"{said}.\n"
+
+
 def _told(findings: Iterable[str]) -> list[str]:
     """Each finding once, with how often there was one like it; which call it was tells nobody anything."""
     counts = Counter(finding.partition(": ")[2].partition(" (")[0] for finding in findings)

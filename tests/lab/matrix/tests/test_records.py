@@ -40,6 +40,21 @@ def test_what_was_found_is_told_once_and_what_was_repeated_too(tmp_path: Path) -
     assert "- this chart, repeated because it could not be measured, kubectl delete pod: call 2: memory lost" in text
 
 
+def test_the_headline_counts_dropped_calls(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    for row in ("kill", "kill", "delete"):
+        records.note(file, OURS, trial(row, struck=2))
+    assert records.headline(records.read(file)) == (
+        "**12 calls in 3 disruptions of 2 kinds: 0 dropped.** 6 of them lost their pod or changed it.\n"
+    )
+    records.note(file, OURS, trial("delete", struck=1, lost_calls=1))
+    records.note(file, BLUEPRINT, trial("kill", struck=3, lost_calls=3))
+    assert records.headline(records.read(file)) == (
+        "**16 calls in 4 disruptions of 2 kinds: 1 dropped.** 7 of them lost their pod or changed it; "
+        "of 3 on the published blueprint, a plain worker, 3 were dropped.\n"
+    )
+
+
 def test_nothing_is_told_before_the_first_run(tmp_path: Path) -> None:
     assert records.report(records.read(tmp_path / "none.jsonl")) == "Nothing is recorded yet.\n"
 
