@@ -71,8 +71,8 @@ async def test_a_pod_that_is_deleted_is_of_the_fleet_no_more_but_its_deletion_is
     pods = FleetPods(cast(ApiServer, Api()), "app=worker")
 
     assert await pods.living() == frozenset({"staying"})
-    assert await pods.deletion("staying") is None
-    assert await pods.deletion("leaving") == Deletion(25, datetime(2026, 11, 24, 13, 0, 25, tzinfo=UTC))
+    assert pods.deletion("staying") is None
+    assert pods.deletion("leaving") == Deletion(25, datetime(2026, 11, 24, 13, 0, 25, tzinfo=UTC))
 
 
 def test_a_deleted_pod_has_the_time_until_it_is_due() -> None:

@@ -60,15 +60,26 @@ async def test_a_pod_that_is_deleted_hears_how_long_it_has(keeper: Keeper) -> No
         assert await asyncio.wait_for(told.get(), 10) > 10
 
 
-@pytest.mark.parametrize("seconds_left", [-100, 500], ids=["ahead", "behind"])
-async def test_a_keepers_clock_that_is_wrong_does_not_matter(keeper: Keeper, seconds_left: float) -> None:
+async def _first_told(keeper: Keeper, *, known: bool, seconds_left: float) -> float:
+    """How long a pod believes it has: with 60 s of grace, after two answers that tell of no deletion."""
+    keeper.answer = {"closed": False, "deletion": None, "known": known}
     told: asyncio.Queue[float] = asyncio.Queue()
     async with Standing(keeper.url, "pod-1", lambda: "", told.put_nowait).watching():
         for _ in range(2):
             keeper.asked.clear()
             await asyncio.wait_for(keeper.asked.wait(), 10)
-        keeper.answer = {"closed": False, "deletion": {"grace_seconds": 60, "seconds_left": seconds_left}}
-        assert 40 < await asyncio.wait_for(told.get(), 10) <= 60
+        deletion = {"grace_seconds": 60, "seconds_left": seconds_left}
+        keeper.answer = {"closed": False, "deletion": deletion, "known": True}
+        return await asyncio.wait_for(told.get(), 10)
+
+
+@pytest.mark.parametrize("seconds_left", [-100, 500], ids=["ahead", "behind"])
+async def test_a_keepers_clock_that_is_wrong_does_not_matter(keeper: Keeper, seconds_left: float) -> None:
+    assert 40 < await _first_told(keeper, known=True, seconds_left=seconds_left) <= 60
+
+
+async def test_a_keeper_that_did_not_know_has_not_seen_the_pod_undeleted(keeper: Keeper) -> None:
+    assert await _first_told(keeper, known=False, seconds_left=5) <= 5
 
 
 async def test_a_grace_that_is_shortened_later_counts_from_then(keeper: Keeper) -> None:

@@ -13,6 +13,7 @@ from livekit import rtc
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.handover import calm
 from voice_agent.call.handover.take import TakeError, Taking
+from voice_agent.call.handover.wire import CALM, TAKE
 
 AGENT = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
 
@@ -24,6 +25,7 @@ class Room:
         self.remote_participants = {"before": SimpleNamespace(identity="before", kind=AGENT)}
         self.local_participant = self
         self.asked = asyncio.Event()
+        self.methods: list[str] = []
         self.watching: list[Callable[[Any], None]] = []
 
     def on(self, _: str, told: Callable[[Any], None]) -> None:
@@ -39,7 +41,14 @@ class Room:
 
     def unregister_byte_stream_handler(self, *_: object) -> None: ...
 
-    async def perform_rpc(self, **_: object) -> str:
+    async def until_asked(self, method: str) -> None:
+        async with asyncio.timeout(5):
+            while method not in self.methods:
+                await self.asked.wait()
+                self.asked.clear()
+
+    async def perform_rpc(self, *, method: str, **_: object) -> str:
+        self.methods.append(method)
         self.asked.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -65,19 +74,18 @@ async def test_an_agent_that_leaves_before_the_boundary_is_not_waited_for() -> N
     assert not room.watching
 
 
-async def test_no_processor_is_waited_for_when_the_agent_before_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    starved = asyncio.Event()
-
-    async def until(_: float) -> None:
-        starved.set()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(calm, "until", until)
+async def test_the_agent_before_is_told_when_there_is_a_processor_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = asyncio.Event()
+    monkeypatch.setattr(calm, "until_calm", served.wait)
     room = Room()
-    waiting = asyncio.create_task(_taking(room).until_calm(60))
-    await starved.wait()
+    taking = asyncio.create_task(_taking(room).take())
+    await room.until_asked(TAKE)
+    assert room.methods == [TAKE]
+    served.set()
+    await room.until_asked(CALM)
     room.leave()
-    await asyncio.wait_for(waiting, 5)
+    with pytest.raises(TakeError, match="has left"):
+        await asyncio.wait_for(taking, 5)
     assert not room.watching
 
 

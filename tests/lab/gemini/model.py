@@ -17,14 +17,13 @@ from websockets.exceptions import ConnectionClosed
 from lab.gemini import wire
 from lab.gemini.conversation import answer_text
 from lab.gemini.turns import Turn
-from lab.signals import SYMBOL_SECONDS, Frame, Kind, encode, hum
+from lab.signals import Frame, Kind, encode, hum
 
 if TYPE_CHECKING:
     from lab.gemini.session import Session
 
 _logger = logging.getLogger(__name__)
-# Two tones: an answer that is cut off between two chunks was said whole, or cannot be recognized.
-CHUNK_S = 2 * SYMBOL_SECONDS
+CHUNK_S = 0.1
 # Google's page on the Live API's tokens: audio counts 25 a second.
 TOKENS_PER_SECOND = 25
 # google.genai.types.SlidingWindow: half the trigger if not set; the trigger's own default is not documented.

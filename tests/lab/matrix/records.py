@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,16 +89,25 @@ def report(records: Sequence[Record]) -> str:
 
 def headline(records: Sequence[Record]) -> str:
     """How many calls were dropped, in a sentence or two of Markdown."""
-    rows, blueprint = by_row(records, OURS), by_row(records, BLUEPRINT)
-    ours = Outcome.together(outcome for outcomes in rows.values() for outcome in outcomes)
+    rows, plain = by_row(records, OURS), by_row(records, BLUEPRINT)
+    if not rows:
+        return "Nothing is recorded yet.\n"
+    ours, theirs = _all(rows), _all(plain)
     said = (
-        f"**{ours.calls} calls in {ours.trials} disruptions of {len(rows)} kinds: {ours.lost_calls} dropped.** "
-        f"{ours.struck} of them lost their pod or changed it"
+        f"**{ours.calls} calls in {ours.trials} disruptions of {len(rows)} kinds: {ours.lost_calls} dropped**, of "
+        f"{ours.struck} that were struck."
     )
-    if blueprint:
-        plain = Outcome.together(outcome for outcomes in blueprint.values() for outcome in outcomes)
-        said += f"; of {plain.struck} on the published blueprint, a plain worker, {plain.lost_calls} were dropped"
-    return f"{said}.\n"
+    if plain:
+        said += (
+            f" Of {theirs.calls} calls on the published blueprint, in {len(plain)} kinds: {theirs.lost_calls} dropped."
+        )
+    if repeated := sum(record.subject == f"{OURS}{REPEATED}" for record in records):
+        said += f" Disruptions that were repeated because they could not be measured: {repeated}."
+    return f"{said}\n"
+
+
+def _all(rows: Mapping[str, Sequence[Outcome]]) -> Outcome:
+    return Outcome.together(outcome for outcomes in rows.values() for outcome in outcomes)
 
 
 def _told(findings: Iterable[str]) -> list[str]:

@@ -45,18 +45,21 @@ def test_the_headline_counts_dropped_calls(tmp_path: Path) -> None:
     for row in ("kill", "kill", "delete"):
         records.note(file, OURS, trial(row, struck=2))
     assert records.headline(records.read(file)) == (
-        "**12 calls in 3 disruptions of 2 kinds: 0 dropped.** 6 of them lost their pod or changed it.\n"
+        "**12 calls in 3 disruptions of 2 kinds: 0 dropped**, of 6 that were struck.\n"
     )
     records.note(file, OURS, trial("delete", struck=1, lost_calls=1))
     records.note(file, BLUEPRINT, trial("kill", struck=3, lost_calls=3))
+    records.note(file, f"{OURS}{REPEATED}", trial("delete"))
     assert records.headline(records.read(file)) == (
-        "**16 calls in 4 disruptions of 2 kinds: 1 dropped.** 7 of them lost their pod or changed it; "
-        "of 3 on the published blueprint, a plain worker, 3 were dropped.\n"
+        "**16 calls in 4 disruptions of 2 kinds: 1 dropped**, of 7 that were struck. "
+        "Of 4 calls on the published blueprint, in 1 kinds: 3 dropped. "
+        "Disruptions that were repeated because they could not be measured: 1.\n"
     )
 
 
 def test_nothing_is_told_before_the_first_run(tmp_path: Path) -> None:
-    assert records.report(records.read(tmp_path / "none.jsonl")) == "Nothing is recorded yet.\n"
+    none = records.read(tmp_path / "none.jsonl")
+    assert records.report(none) == records.headline(none) == "Nothing is recorded yet.\n"
 
 
 def test_records_in_the_checkout_do_not_make_it_another_than_its_commit(

@@ -136,7 +136,6 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         await talk(call, agent)
         if model := call.model:
             await _hears(model)
-        waited = await taking.until_calm(introduction.patience)
         snapshot, cut = await taking.take()
         await call.restore(snapshot)
         await call.resume(snapshot.model, cut=cut)
@@ -149,10 +148,7 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
     recovery.speak(call, snapshot, "")
     # Not earlier: until now there was nothing to hand over.
     await answer_for(call, await announce(call), Restored(kind=Kind.HANDOVER))
-    logger.info(
-        "call taken over",
-        extra={"predecessor": errand.predecessor, "epoch": errand.epoch, "waited_for_processor_s": round(waited, 1)},
-    )
+    logger.info("call taken over", extra={"predecessor": errand.predecessor, "epoch": errand.epoch})
     tidying = asyncio.create_task(_tidy(call, errand, introduction.dispatch))
 
     async def stop_tidying() -> None:

@@ -98,9 +98,9 @@ class FleetPods:
             self._read_at = asked_at
         return self._pods
 
-    async def deletion(self, pod: str) -> Deletion | None:
-        """How `pod` is being deleted; None if it is not, or nobody can be asked."""
-        return None if await self.all() is None else self._deletions.get(pod)
+    def deletion(self, pod: str) -> Deletion | None:
+        """How `pod` is being deleted, by the last answer; None if it is not."""
+        return self._deletions.get(pod)
 
     async def _read(self) -> list[Pod]:
         pods = await self._items(f"/api/v1/namespaces/{self._api.namespace}/pods")

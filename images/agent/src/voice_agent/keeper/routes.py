@@ -116,6 +116,6 @@ class Routes:
         calls = Counter(known.call.pod for known in self._brain.calls())
         pod = request.match_info["pod"]
         closed = pods is not None and pod in outdated(pods, calls, self._slots)
-        deletion = await self._pods.deletion(pod) if self._pods else None
+        deletion = self._pods.deletion(pod) if self._pods and pods is not None else None
         told = {"grace_seconds": deletion.grace_seconds, "seconds_left": deletion.seconds_left} if deletion else None
-        return web.json_response({"closed": closed, "deletion": told})
+        return web.json_response({"closed": closed, "deletion": told, "known": pods is not None})

@@ -25,7 +25,7 @@ POD_PATH = "/v1/pods/"
 ASK_SECONDS = 1.0
 # A keeper that is starting, or being replaced, does not open the pod for a moment.
 FORGET_SECONDS = 10.0
-# A keeper's knowledge of the pods may be a second old, and its answer under way for another.
+# What a keeper knows of the pods may be a second old.
 _KNOWN_SECONDS = 2.0
 _FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ValidationError)
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
@@ -52,7 +52,9 @@ class PodStanding(BaseModel):
     closed: bool
     """Whether newer pods shall have the calls."""
     deletion: Deletion | None = None
-    """None while nobody has deleted it."""
+    """None while nobody has deleted it, as far as the keeper knows."""
+    known: bool = False
+    """Whether the API server told the keeper a moment ago."""
 
 
 class Standing:
@@ -89,7 +91,7 @@ class Standing:
         """
         try:
             async with aiohttp.ClientSession(timeout=_NOW_TIMEOUT) as session:
-                self._take(await self._ask(session, now=True))
+                await self._ask(session, now=True)
         except _FAILURES as error:
             logger.debug("no keeper tells of this pod's standing: %s", error)
         return self._closed
@@ -107,20 +109,20 @@ class Standing:
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
             while True:
                 try:
-                    self._take(await self._ask(session))
+                    await self._ask(session)
                 except _FAILURES as error:
                     logger.debug("no keeper tells of this pod's standing: %s", error)
                     if time.monotonic() - self._told_at >= FORGET_SECONDS:
                         self._close(False)
                 await asyncio.sleep(ASK_SECONDS)
 
-    def _take(self, told: PodStanding) -> None:
+    def _take(self, told: PodStanding, asked_at: float) -> None:
         self._told_at = time.monotonic()
         self._close(told.closed)
         if told.deletion:
             self._expect(told.deletion)
-        else:
-            self._undeleted_at = self._told_at
+        elif told.known:
+            self._undeleted_at = asked_at
 
     def _close(self, closed: bool) -> None:
         if closed != self._closed:
@@ -139,8 +141,9 @@ class Standing:
         self._grace = deletion.grace_seconds
         self._expect_kill(self._killed_at - now)
 
-    async def _ask(self, session: aiohttp.ClientSession, *, now: bool = False) -> PodStanding:
+    async def _ask(self, session: aiohttp.ClientSession, *, now: bool = False) -> None:
+        asked_at = time.monotonic()
         headers = {"Authorization": f"Bearer {self._credential()}"}
         async with session.get(self._url, headers=headers, params={"now": ""} if now else None) as answer:
             answer.raise_for_status()
-            return PodStanding.model_validate_json(await answer.read())
+            self._take(PodStanding.model_validate_json(await answer.read()), asked_at)

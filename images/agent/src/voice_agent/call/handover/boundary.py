@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from livekit.agents import AgentSession
 
@@ -14,17 +15,17 @@ from voice_agent.call.live import Call
 POLL_SECONDS = 0.1
 
 
-async def until(call: Call, deadline: Deadline, gone: asyncio.Event, processor: calm.Watch) -> None:
+async def until(call: Call, deadline: Deadline, gone: asyncio.Event, starved: Callable[[], bool]) -> None:
     """Wait for a turn boundary, at most until `deadline`, or until the successor is `gone`.
 
-    Where there is the time, one at which this process is starved of its `processor` is passed over.
+    A boundary at which either agent is `starved` of a processor is passed over, where there is the time.
     """
     began = time.monotonic()
     # The model follows the caller's voice, the session its own playout: neither tells of the other's changes.
     while not deadline.passed and not gone.is_set():
         model = call.model
-        starved = processor.starved() and time.monotonic() - began < calm.patience(deadline.left)
-        if not starved and _at_rest(call.session) and (model is None or model.is_at_boundary()):
+        waits = time.monotonic() - began < calm.patience(deadline.left) and starved()
+        if not waits and _at_rest(call.session) and (model is None or model.is_at_boundary()):
             return
         await asyncio.sleep(POLL_SECONDS)
 

@@ -1,7 +1,7 @@
 """Whether this process gets a processor when it wants one: a call that moves to one that doesn't is answered late.
 
 A pod that goes is replaced, and a container's start takes the node's processors for seconds, at the very moment at
-which the calls of the old pod come to others. Where the old agent has the time to serve on, the new one waits.
+which the calls of the old pod come to others. While the old agent has the time, it serves on until both are served.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from livekit.agents.utils.aio import cancel_and_wait
 
 # https://docs.kernel.org/scheduler/sched-stats.html
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
@@ -46,37 +50,53 @@ def scheduled() -> Scheduled | None:
 
 
 class Watch:
-    """Looks at how the thread that made it is served."""
+    """Looks at how the thread that asks is served.
+
+    Attributes:
+        starved: whether it waits too long for a processor, by the last second; None where that is not known (yet).
+    """
 
     def __init__(self) -> None:
+        self.starved: bool | None = None
         self._looks = deque([(time.monotonic(), scheduled())])
 
-    def starved(self) -> bool | None:
-        """Whether this thread has had to wait too long for a processor; None where that is not known (yet).
-
-        It is the last second that counts, or the time since the last look if that is longer.
-        """
+    def look(self) -> None:
+        """Look now; to be done several times a second."""
         now, latest = time.monotonic(), scheduled()
         while len(self._looks) > 1 and self._looks[1][0] <= now - WINDOW_SECONDS:
             self._looks.popleft()
         at, before = self._looks[0]
         self._looks.append((now, latest))
-        if before is None or latest is None or at > now - WINDOW_SECONDS:
-            return None
-        return latest.waited - before.waited > STARVED_RATIO * max(latest.ran - before.ran, _LEAST_RUN_NS)
+        if before is not None and latest is not None and at <= now - WINDOW_SECONDS:
+            ran = max(latest.ran - before.ran, _LEAST_RUN_NS)
+            self.starved = latest.waited - before.waited > STARVED_RATIO * ran
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Look for as long as the context lasts."""
+
+        async def look() -> None:
+            while True:
+                self.look()
+                await asyncio.sleep(_POLL_SECONDS)
+
+        task = asyncio.create_task(look())
+        try:
+            yield
+        finally:
+            await cancel_and_wait(task)
 
 
 def patience(left: float) -> float:
     """How long a processor may be waited for, in seconds, when a call must have moved in `left` seconds."""
-    return min(max((left - HURRY_SECONDS) / 3, 0.0), PATIENCE_SECONDS)
+    most = min((left - HURRY_SECONDS) / 3, PATIENCE_SECONDS)
+    # In less nothing can be known of the successor's.
+    return most if most > WINDOW_SECONDS else 0.0
 
 
-async def until(seconds: float) -> None:
-    """Wait until this thread has had a processor when it wanted one for a second, but no longer than `seconds`.
-
-    Where the kernel does not tell, nothing is waited for.
-    """
-    began, watch = time.monotonic(), Watch()
-    if scheduled() is not None:
-        while time.monotonic() - began < seconds and watch.starved() is not False:  # noqa: ASYNC110 - a look is all there is
-            await asyncio.sleep(_POLL_SECONDS)
+async def until_calm() -> None:
+    """Wait for a second in which this thread is not starved; not at all where the kernel does not tell."""
+    watch = Watch()
+    while scheduled() is not None and watch.starved is not False:
+        await asyncio.sleep(_POLL_SECONDS)
+        watch.look()

@@ -18,6 +18,7 @@ from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.handover import boundary, calm
 from voice_agent.call.handover.wire import (
+    CALM,
     MEET,
     STATE_TOPIC,
     TAKE,
@@ -25,6 +26,7 @@ from voice_agent.call.handover.wire import (
     Greeting,
     Introduction,
     State,
+    TakeRequest,
     is_agent,
 )
 from voice_agent.call.live import Call, path_of
@@ -133,12 +135,13 @@ class _Attempt:
         self._meeting = asyncio.Lock()
         self._met = asyncio.Event()
         self._asked = asyncio.Event()
+        self._successor_calm = asyncio.Event()
         self._stated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._taken = asyncio.Event()
         self._gone = asyncio.Event()
 
     async def run(self) -> None:
-        async with self._answering():
+        async with self._answering(), self._processor.looking():
             try:
                 nonce = self._nonce
                 self._called[nonce] = dispatch = await self._dispatch(nonce)
@@ -157,7 +160,7 @@ class _Attempt:
                 raise
 
     async def _give(self) -> None:
-        await boundary.until(self._call, self._deadline, self._gone, self._processor)
+        await boundary.until(self._call, self._deadline, self._gone, self._starved)
         if self._gone.is_set():
             raise NoSuccessorError("it left while we waited for the turn's end")
         began = time.monotonic()
@@ -184,6 +187,9 @@ class _Attempt:
 
         # Our answer to `taken` must be out before we leave.
         await asyncio.sleep(ANSWERED_AFTER_SECONDS)
+
+    def _starved(self) -> bool:
+        return bool(self._processor.starved) or not self._successor_calm.is_set()
 
     async def _carry_on(self) -> None:
         # It may only be slow: without this both would speak.
@@ -243,14 +249,20 @@ class _Attempt:
                 call=self._call.identity,
                 agent=path_of(self._call.agent),
                 dispatch=self._call.context.job.dispatch_id,
-                patience=calm.patience(self._deadline.left),
             )
             return introduction.model_dump_json()
 
         async def take(request: rtc.RpcInvocationData) -> str:
             await self._check(request, self._successor)
+            if not TakeRequest.model_validate_json(request.payload).tells_calm:
+                self._successor_calm.set()
             self._asked.set()
             await asyncio.shield(self._stated)
+            return ""
+
+        async def at_ease(request: rtc.RpcInvocationData) -> str:
+            await self._check(request, self._successor)
+            self._successor_calm.set()
             return ""
 
         async def taken(request: rtc.RpcInvocationData) -> str:
@@ -262,7 +274,7 @@ class _Attempt:
             if participant.identity == self._successor:
                 self._gone.set()
 
-        methods = {MEET: meet, TAKE: take, TAKEN: taken}
+        methods = {MEET: meet, TAKE: take, CALM: at_ease, TAKEN: taken}
         for name, method in methods.items():
             participant.register_rpc_method(name, method)
         self._room.on("participant_disconnected", left)

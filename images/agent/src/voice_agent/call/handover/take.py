@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from livekit import rtc
 from livekit.agents.utils.aio import cancel_and_wait
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from voice_agent.call.errand import Errand
 from voice_agent.call.handover import calm
 from voice_agent.call.handover.wire import (
+    CALM,
     MEET,
     STATE_TOPIC,
     TAKE,
@@ -62,25 +63,14 @@ class Taking:
         answer = await self._ask(MEET, Greeting(nonce=self._errand.nonce), ANSWER_WITHIN_SECONDS)
         return Introduction.model_validate_json(answer)
 
-    async def until_calm(self, seconds: float) -> float:
-        """Wait until this process has a processor to spare, as long as the predecessor serves; see `calm.until`."""
-        began = time.monotonic()
-        waiting = asyncio.ensure_future(calm.until(seconds))
-        left = asyncio.ensure_future(departure(self._room, self._errand.predecessor))
-        try:
-            await asyncio.wait({waiting, left}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await cancel_and_wait(waiting, left)
-        return time.monotonic() - began
-
     async def take(self) -> tuple[Snapshot, float]:
         """Wait for the turn boundary; the snapshot, and the moment of the cut on this process's `time.monotonic()`.
 
         Raises:
             TakeError: the predecessor left, or kept the call, or what it sent is of no use.
         """
-        async with self._receiving():
-            await self._ask(TAKE, TakeRequest(nonce=self._errand.nonce), TAKE_WITHIN_SECONDS)
+        async with self._receiving(), self._telling_calm():
+            await self._ask(TAKE, TakeRequest(nonce=self._errand.nonce, tells_calm=True), TAKE_WITHIN_SECONDS)
             try:
                 async with asyncio.timeout(STATE_WITHIN_SECONDS):
                     state = await self._states.get()
@@ -130,6 +120,21 @@ class Taking:
             raise TakeError(f"{method}: {error.message}") from error
         finally:
             await cancel_and_wait(asking, left)
+
+    @asynccontextmanager
+    async def _telling_calm(self) -> AsyncIterator[None]:
+        """Tell the predecessor when this process has a processor to spare; it alone knows how long that may take."""
+
+        async def tell() -> None:
+            await calm.until_calm()
+            with suppress(TakeError):
+                await self._ask(CALM, Greeting(nonce=self._errand.nonce), ANSWER_WITHIN_SECONDS)
+
+        telling = asyncio.create_task(tell())
+        try:
+            yield
+        finally:
+            await cancel_and_wait(telling)
 
     @asynccontextmanager
     async def _receiving(self) -> AsyncIterator[None]:

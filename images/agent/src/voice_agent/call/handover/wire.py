@@ -12,6 +12,7 @@ from voice_agent.call.snapshot import CallIdentity
 
 MEET = "voice-agent.meet"
 TAKE = "voice-agent.take"
+CALM = "voice-agent.calm"
 TAKEN = "voice-agent.taken"
 
 STATE_TOPIC = "voice-agent.state"
@@ -38,12 +39,13 @@ class Introduction(_Frozen):
     """`package.module:Class` of the active agent."""
     dispatch: str
     """The dispatch that brought the predecessor, to be deleted when it has left."""
-    patience: float = 0.0
-    """Seconds for which the successor may wait for a processor to spare before it takes the call."""
 
 
 class TakeRequest(Greeting):
     """`take`: the successor hears the caller and is ready."""
+
+    tells_calm: bool = False
+    """Whether `calm` follows, as soon as the successor has a processor to spare."""
 
 
 class State(_Frozen):
