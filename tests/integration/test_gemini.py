@@ -52,7 +52,7 @@ ENDINGS = {
     "goaway": {
         "in the utterance": Ending((goaway("utterance", 0.4, turn=1),), "goaway", AUDIO),
         "in the utterance, with time": Ending((goaway("utterance", 8, turn=1),), "goaway"),
-        "in the answer": Ending((goaway("answer", 0.1),), "goaway", frozenset({"audio", "continue"})),
+        "in the answer": Ending((goaway("answer", 0.1),), "goaway", frozenset({"audio", "continue", None})),
         "in the answer, with time": Ending((goaway("answer", 8),), "goaway"),
     },
     "close": {
