@@ -17,7 +17,7 @@ from lab.peer import ask, called_for, dispatches, participant
 from lab.signals import Kind
 from lab.two_pods import two_pods
 from lab.worker import worker
-from voice_agent.call.handover.wire import MEET, STATE_TOPIC, TAKE, TAKEN
+from voice_agent.call.handover.wire import CALM, MEET, STATE_TOPIC, TAKE, TAKEN
 
 AGENTS = str(Path(__file__).parent / "agents")
 TERM = signal.SIGTERM
@@ -191,7 +191,7 @@ async def test_a_caller_can_neither_ask_for_the_call_nor_read_it(
                 hostile.register_byte_stream_handler(STATE_TOPIC, lambda _, sender: heard.append(sender))
                 one.send(TERM)
                 predecessor, nonce = await called_for(livekit, room)
-                for method in (MEET, TAKE, TAKEN):
+                for method in (MEET, TAKE, CALM, TAKEN):
                     with pytest.raises(rtc.RpcError):
                         # Even the nonce, which callers cannot get, does not help.
                         await ask(hostile, predecessor, method, nonce)

@@ -13,8 +13,8 @@ from livekit import api, rtc
 from voice_agent.assistant import Assistant
 from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import read
-from voice_agent.call.handover import offer
-from voice_agent.call.handover.wire import MEET, Greeting
+from voice_agent.call.handover import boundary, calm, offer
+from voice_agent.call.handover.wire import CALM, MEET, TAKE, Greeting, TakeRequest
 from voice_agent.call.live import Call
 from voice_agent.call.snapshot import CallIdentity
 
@@ -96,11 +96,14 @@ class Room:
         async with self.changed, asyncio.timeout(10):
             await self.changed.wait_for(done)
 
+    async def ask(self, method: str, who: str, request: Greeting) -> str:
+        """What a participant is answered."""
+        answer: str = await self.methods[method](rtc.RpcInvocationData("1", who, request.model_dump_json(), 1.0))
+        return answer
+
     async def meet(self, who: str, nonce: str) -> str:
         """What a successor that was called by the dispatch with this nonce is answered."""
-        greeting = Greeting(nonce=nonce).model_dump_json()
-        answer: str = await self.methods[MEET](rtc.RpcInvocationData("1", who, greeting, 1.0))
-        return answer
+        return await self.ask(MEET, who, Greeting(nonce=nonce))
 
 
 def _call(room: Room) -> Call:
@@ -128,6 +131,37 @@ async def test_a_successor_that_comes_late_is_as_welcome_and_the_only_one(monkey
         assert room.deleted == ["AD_2"]
     finally:
         handing_over.cancel()
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["tells", "of an earlier release"])
+async def test_a_successor_is_starved_until_it_tells_otherwise(monkeypatch: pytest.MonkeyPatch, tells: bool) -> None:
+    at_boundary: asyncio.Future[Callable[[], bool]] = asyncio.get_running_loop().create_future()
+
+    async def until(*arguments: Any) -> None:
+        at_boundary.set_result(arguments[-1])
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(boundary, "until", until)
+    monkeypatch.setattr(calm, "scheduled", lambda: None)
+    room = Room()
+
+    async def hand_over() -> None:
+        async for _ in offer.Offer(_call(room), lambda: None).hand_over(Deadline(60)):
+            pass
+
+    working: list[asyncio.Task[Any]] = [asyncio.create_task(hand_over())]
+    try:
+        await room.until(lambda: bool(room.made))
+        nonce = room.made[0]
+        await room.meet("first", nonce)
+        working.append(asyncio.create_task(room.ask(TAKE, "first", TakeRequest(nonce=nonce, tells_calm=tells))))
+        starved = await asyncio.wait_for(at_boundary, 10)
+        assert starved() is tells
+        await room.ask(CALM, "first", Greeting(nonce=nonce))
+        assert not starved()
+    finally:
+        for task in working:
+            task.cancel()
 
 
 async def test_dispatches_that_nobody_takes_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
