@@ -113,15 +113,16 @@ def _call(room: Room) -> Call:
     return cast("Call", SimpleNamespace(context=context, identity=identity, agent=Assistant(), session=None))
 
 
+async def _hand_over(room: Room, met: Callable[[], None] = lambda: None) -> None:
+    async for _ in offer.Offer(_call(room), met).hand_over(Deadline(60)):
+        pass
+
+
 async def test_a_successor_that_comes_late_is_as_welcome_and_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offer, "ASSIGNED_WITHIN_SECONDS", 0.1)
     room = Room()
 
-    async def hand_over() -> None:
-        async for _ in offer.Offer(_call(room), lambda: None).hand_over(Deadline(60)):
-            pass
-
-    handing_over = asyncio.create_task(hand_over())
+    handing_over = asyncio.create_task(_hand_over(room))
     try:
         await room.until(lambda: len(room.made) == 2)
         assert "AD_0" in await room.meet("first", room.made[0])
@@ -145,11 +146,7 @@ async def test_a_successor_is_starved_until_it_tells_otherwise(monkeypatch: pyte
     monkeypatch.setattr(calm, "scheduled", lambda: None)
     room = Room()
 
-    async def hand_over() -> None:
-        async for _ in offer.Offer(_call(room), lambda: None).hand_over(Deadline(60)):
-            pass
-
-    working: list[asyncio.Task[Any]] = [asyncio.create_task(hand_over())]
+    working: list[asyncio.Task[Any]] = [asyncio.create_task(_hand_over(room))]
     try:
         await room.until(lambda: bool(room.made))
         nonce = room.made[0]
@@ -186,11 +183,7 @@ async def test_a_successor_that_is_looked_at_when_its_time_is_up_is_taken(monkey
     monkeypatch.setattr(offer, "is_agent", is_agent)
     met = asyncio.Event()
 
-    async def hand_over() -> None:
-        async for _ in offer.Offer(_call(room), met.set).hand_over(Deadline(60)):
-            pass
-
-    handing_over = asyncio.create_task(hand_over())
+    handing_over = asyncio.create_task(_hand_over(room, met.set))
     try:
         await room.until(lambda: len(room.made) == 1)
         meeting = asyncio.create_task(room.meet("first", room.made[0]))

@@ -22,6 +22,11 @@ class Keeper:
         self.asked = asyncio.Event()
         self.url = ""
 
+    async def until_asked_twice(self) -> None:
+        for _ in range(2):
+            self.asked.clear()
+            await asyncio.wait_for(self.asked.wait(), 10)
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         async def tell(_: web.Request) -> web.Response:
@@ -65,9 +70,7 @@ async def _first_told(keeper: Keeper, *, known: bool, seconds_left: float) -> fl
     keeper.answer = {"closed": False, "deletion": None, "known": known}
     told: asyncio.Queue[float] = asyncio.Queue()
     async with Standing(keeper.url, "pod-1", lambda: "", told.put_nowait).watching():
-        for _ in range(2):
-            keeper.asked.clear()
-            await asyncio.wait_for(keeper.asked.wait(), 10)
+        await keeper.until_asked_twice()
         deletion = {"grace_seconds": 60, "seconds_left": seconds_left}
         keeper.answer = {"closed": False, "deletion": deletion, "known": True}
         return await asyncio.wait_for(told.get(), 10)
@@ -100,9 +103,7 @@ async def test_a_pod_that_nobody_deletes_hears_nothing(keeper: Keeper) -> None:
     told: list[float] = []
     keeper.answer = {"closed": True, "deletion": None}
     async with Standing(keeper.url, "pod-1", lambda: "", told.append).watching():
-        for _ in range(2):
-            keeper.asked.clear()
-            await asyncio.wait_for(keeper.asked.wait(), 10)
+        await keeper.until_asked_twice()
 
     assert not told
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -52,17 +52,21 @@ def scheduled() -> Scheduled | None:
 class Watch:
     """Looks at how the thread that asks is served.
 
+    Args:
+        clock: monotonic seconds.
+
     Attributes:
         starved: whether it waits too long for a processor, by the last second; None where that is not known (yet).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.starved: bool | None = None
-        self._looks = deque([(time.monotonic(), scheduled())])
+        self._clock = clock
+        self._looks = deque([(clock(), scheduled())])
 
     def look(self) -> None:
         """Look now; to be done several times a second."""
-        now, latest = time.monotonic(), scheduled()
+        now, latest = self._clock(), scheduled()
         while len(self._looks) > 1 and self._looks[1][0] <= now - WINDOW_SECONDS:
             self._looks.popleft()
         at, before = self._looks[0]
@@ -96,7 +100,9 @@ def patience(left: float) -> float:
 
 async def until_calm() -> None:
     """Wait for a second in which this thread is not starved; not at all where the kernel does not tell."""
+    if scheduled() is None:
+        return
     watch = Watch()
-    while scheduled() is not None and watch.starved is not False:
+    while watch.starved is not False:
         await asyncio.sleep(_POLL_SECONDS)
         watch.look()
