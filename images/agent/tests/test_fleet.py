@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -92,6 +93,29 @@ def test_a_move_is_remembered_while_its_call_is_lost_and_found_again(fleet: Flee
     assert move_of(fleet) == moved
     fleet.seen(NEXT)
     assert move_of(fleet) == moved
+
+
+@pytest.mark.parametrize("seen_first", ["stays", "leaves"])
+def test_of_two_agents_with_one_epoch_the_keeper_counts_the_one_that_stays(fleet: Fleet, seen_first: str) -> None:
+    leaves, stays = replace(NEXT, agent_identity="agent-a", pod="a"), replace(NEXT, agent_identity="agent-b", pod="b")
+    fleet.missed(FIRST, Loss.CLOSED)
+    for each in (stays, leaves) if seen_first == "stays" else (leaves, stays):
+        fleet.seen(each)
+    assert [known.call for known in fleet.calls] == [stays]
+    fleet.ended(leaves, Ending.SUPERSEDED)
+    fleet.missed(leaves, Loss.CLOSED)
+    assert [(known.call, known.loss) for known in fleet.calls] == [(stays, None)]
+    moved = move_of(fleet)
+    assert moved is not None
+    assert (moved.source, moved.target) == ("one", "b")
+
+
+def test_of_two_agents_with_one_epoch_one_that_is_gone_gives_way(fleet: Fleet) -> None:
+    gone, goes_on = replace(NEXT, agent_identity="agent-b"), replace(NEXT, agent_identity="agent-a")
+    fleet.seen(gone)
+    fleet.missed(gone, Loss.CLOSED)
+    fleet.seen(goes_on)
+    assert [(known.call, known.loss) for known in fleet.calls] == [(goes_on, None)]
 
 
 def test_the_last_moves_of_calls_that_are_over_are_kept(fleet: Fleet) -> None:

@@ -189,3 +189,40 @@ async def test_a_dispatch_that_no_worker_takes_does_not_hold_up_the_next_of_the_
     assert await keeper.run(LOST, silent=silent) is Result.RECOVERED
     assert len({request.metadata for request in room.created}) == 1, "they are one try, with one epoch"
     assert list(room.dispatches) == [taken]
+
+
+@pytest.mark.parametrize("stays", ["ours", "theirs"])
+async def test_of_two_keepers_agents_in_one_room_none_is_ended_before_they_know_which_leaves(
+    monkeypatch: pytest.MonkeyPatch, stays: str
+) -> None:
+    monkeypatch.setattr(recovery, "_POLL_SECONDS", 0.01)
+    ours = replace(LOST, epoch=2, dispatch_id="AD_2", agent_identity="agent-ours")
+    theirs = replace(LOST, epoch=2, dispatch_id="AD_of_theirs", agent_identity="agent-theirs")
+
+    class Undecided(Room):
+        """The other keeper's agent is tethered first; the third look at the two sees one of them gone."""
+
+        def __init__(self) -> None:
+            super().__init__("gold")
+            self.tethered, self.looks = theirs, 0
+
+        async def list_participants(self, request: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
+            if self.created:
+                self.looks += 1
+                both = {"ours": ours, "theirs": theirs}
+                if self.looks >= 3:
+                    self.tethered = both[stays]
+                    both = {stays: self.tethered}
+                else:
+                    assert "AD_2" in self.dispatches, "the other one may be leaving for it"
+                self.agents = [
+                    ParticipantInfo(identity=each.agent_identity, kind=ParticipantInfo.Kind.AGENT)
+                    for each in both.values()
+                ]
+            return await super().list_participants(request)
+
+    room = Undecided()
+    keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: room.tethered, AlwaysLeading())
+
+    assert await keeper.run(LOST) is Result.RECOVERED
+    assert list(room.dispatches) == (["AD_2"] if stays == "ours" else [])

@@ -268,6 +268,14 @@ async def test_a_call_whose_successor_is_tethered_is_not_lost_with_the_old_proce
             assert watching.events == [("call", 1), ("call", 2)]
 
 
+async def test_a_call_is_lost_with_the_one_of_two_agents_for_which_the_other_leaves() -> None:
+    leaves = replace(CALL, agent_identity="agent-0")
+    async with keeper() as watching, job(watching.url) as stays, tether(watching.url, leaves):
+        await watching.told("call", 1, times=2)
+        stays.kill()
+        await watching.told(Loss.CLOSED, 1)
+
+
 async def test_without_the_secret_nothing_is_told_and_nothing_learnt() -> None:
     async with keeper() as watching:
         await watching.store.put(CALL.call, Snapshot(Stamp(1, 1), b"sealed"))

@@ -62,7 +62,7 @@ class Known:
 
 
 class Fleet:
-    """Follows the tethers; of several agents of a call that with the highest epoch counts."""
+    """Follows the tethers; of several agents of a call that of the highest rank counts."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -101,7 +101,9 @@ class Fleet:
         # One that goes on in a room that was made anew has said goodbye under its old name.
         self._over.pop(call.dispatch_id, None)
         known = self._known.get(call.call)
-        if known is None or call.epoch >= known.call.epoch:
+        # Of two agents that were sent at once one leaves for the other, but not for one that is gone.
+        latest = known is None or (call.epoch >= known.call.epoch if known.loss else call.rank >= known.call.rank)
+        if latest:
             self._known[call.call] = Known(call, known.state if known else {}, move=self._move(known, call))
 
     def said(self, call: Tethered, state: dict[str, JsonValue]) -> None:
@@ -113,7 +115,7 @@ class Fleet:
     def missed(self, call: Tethered, loss: Loss) -> None:
         """`call` is out of sight."""
         known = self._known.get(call.call)
-        if known is None or call.epoch >= known.call.epoch:
+        if known is None or call.rank >= known.call.rank:
             at = known.lost_at if known and known.call == call and known.loss else self._clock()
             self._known[call.call] = Known(call, known.state if known else {}, loss, at, known.move if known else None)
 
@@ -122,14 +124,14 @@ class Fleet:
         known = self._known.get(call.call)
         if ending in {Ending.CALLER_LEFT, Ending.FINISHED}:
             self._remember(call.dispatch_id)
-            if known and call.epoch >= known.call.epoch:
+            if known and call.rank >= known.call.rank:
                 self.drop([call.call])
             return
         why = HANDOVER if ending is Ending.HANDED_OVER else OTHER
-        if known and call.epoch < known.call.epoch:
+        if known and call.rank < known.call.rank:
             if known.move and (known.move.source, known.move.why) == (call.pod, OTHER):
                 self._known[call.call] = replace(known, move=replace(known.move, why=why))
-        elif known and call.epoch == known.call.epoch:
+        elif known and call.rank == known.call.rank:
             # The successor may not be tethered here yet; it will be.
             del self._known[call.call]
             self._leaving[call.call] = call, why, self._clock()
@@ -149,7 +151,7 @@ class Fleet:
         left, why, since = self._leaving.pop(call.call, (None, OTHER, 0.0))
         now = self._clock()
         if known and known.call.epoch == call.epoch:
-            return known.move
+            return known.move and replace(known.move, target=call.pod)
         if known and known.loss:
             return Move(call.room, known.call.pod, call.pod, str(known.loss), now, now - known.lost_at)
         if known:

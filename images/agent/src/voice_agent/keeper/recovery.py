@@ -119,7 +119,7 @@ class Recovery:
                         logger.exception("call %s has no agent yet", call.call)
                     else:
                         logger.info("call %s recovered", call.call, extra={"epoch": epoch, "lost_pod": call.pod})
-                        await self._tidy(call, sent)
+                        await self._tidy(call, sent, before)
                         return Result.RECOVERED
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -249,13 +249,30 @@ class Recovery:
             if each.kind == models.ParticipantInfo.Kind.AGENT
         )
 
-    async def _tidy(self, call: Tethered, sent: frozenset[str]) -> None:
+    async def _tidy(self, call: Tethered, sent: frozenset[str], before: frozenset[str]) -> None:
         """Delete the dispatches of the agents that do not have the call; LiveKit may have run the first one again."""
-        agent = self._agent_of(call.call)
+        await self._delete_dispatch(call.dispatch_id, call.room)
+        try:
+            async with asyncio.timeout(TETHERED_WITHIN_SECONDS):
+                while await self._undecided(call, sent, before):  # noqa: ASYNC110 - LiveKit is asked, it does not tell
+                    await asyncio.sleep(_POLL_SECONDS)
+        except API_ERRORS as error:
+            logger.info("which agent has call %s is not known: %s", call.call, str(error) or type(error).__name__)
         # Of an agent that is tethered elsewhere it is not known which of them brought it.
-        kept = {agent.dispatch_id} if agent else sent
-        for dispatch in ({call.dispatch_id} | sent) - kept:
-            await self._delete_dispatch(dispatch, call.room)
+        if agent := self._agent_of(call.call):
+            for dispatch in sent - {agent.dispatch_id}:
+                await self._delete_dispatch(dispatch, call.room)
+
+    async def _undecided(self, call: Tethered, sent: frozenset[str], before: frozenset[str]) -> bool:
+        """Whether another agent came into the room beside the one that is tethered, and may be one of those sent.
+
+        The two find out which of them leaves, see `call.fence`. If another keeper leads as well, each of the two may
+        see the other's agent first: were each to end its own for that, the caller would be alone.
+        """
+        agent = self._agent_of(call.call)
+        if agent is None or sent == {agent.dispatch_id}:
+            return False
+        return bool(await self._agents(call.room) - before - {agent.agent_identity})
 
     async def _delete_dispatch(self, dispatch: str, room: str) -> None:
         """Else it would bring an agent too many if the room were made anew."""

@@ -278,7 +278,7 @@ class TetherServer:
     def _is_elsewhere(self, call: Tethered) -> bool:
         """Whether `call` has another connection: its successor's, or a newer one of its own."""
         return any(
-            t.call.call == call.call and t.call.epoch >= call.epoch and not t.silent and not t.superseded
+            t.call.call == call.call and t.call.rank >= call.rank and not t.silent and not t.superseded
             for t in self._tethers
         )
 

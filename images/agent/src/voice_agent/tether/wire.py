@@ -78,6 +78,14 @@ class Tethered:
         """Names the call in every store: the room as it is now, and who called."""
         return f"{self.room_sid}/{self.caller}"
 
+    @property
+    def rank(self) -> tuple[int, str]:
+        """Of a call's agents that of the highest rank has it, as the agents themselves decide, see `call.fence`.
+
+        Two have the same epoch only if keepers that both believe they lead have sent them.
+        """
+        return self.epoch, self.agent_identity
+
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
