@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from voice_agent.cli import main
@@ -39,6 +42,17 @@ def test_a_check_without_settings_tries_nothing(capsys: pytest.CaptureFixture[st
         ["gemini", "skipped"],
         ["traces", "skipped"],
     ]
+
+
+@pytest.mark.parametrize("command", ["keeper", "calls"])
+def test_a_keeper_waits_for_nothing_that_only_calls_need(command: str) -> None:
+    code = (
+        f"import sys; from voice_agent.cli import main; left = main([{command!r}]); "
+        "print(left, *{'livekit.agents', 'google.genai'} & sys.modules.keys())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], env={}, stdout=subprocess.PIPE, text=True, check=True)
+
+    assert told.stdout == {"keeper": "2\n", "calls": "1\n"}[command]
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from voice_agent import __version__, check, settings
-from voice_agent.keeper import calls
-from voice_agent.keeper import run as keeper
-from voice_agent.preflight import preflight
+from voice_agent import __version__, settings
 from voice_agent.settings import SettingsError
-from voice_agent.worker import forkserver
-from voice_agent.worker.run import ExitCode, run
+from voice_agent.worker.exit_code import ExitCode
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,16 +31,59 @@ def main(arguments: list[str] | None = None) -> int:
     if command == "settings":
         sys.stdout.write(settings.markdown_tables())
         return ExitCode.OK
-    if command == "check":
-        return check.main(os.environ)
+    with _loading():
+        run = _COMMANDS[command]()
     try:
-        if command == "keeper":
-            return keeper.run(keeper.preflight(os.environ))
-        if command == "calls":
-            return asyncio.run(calls.main(os.environ))
-        # Before the team's agent is imported, and with it who knows what.
-        with forkserver.forked() as processes:
-            return run(preflight(os.environ), processes)
+        return run()
     except SettingsError as error:
         sys.stderr.write(f"voice-agent cannot start: {error}\n")
         return ExitCode.SETTINGS
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Look for no garbage: nothing that imports make is any soon, and looking takes a good part of their time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+# Each loads what it needs and no more: livekit-agents and google-genai alone take a second of processor time, which a
+# keeper that is awaited, and the calls beside it, have no use for.
+
+
+def _worker() -> Callable[[], int]:
+    from voice_agent.preflight import preflight
+    from voice_agent.worker import forkserver
+    from voice_agent.worker.run import run
+
+    def work() -> int:
+        # Before the team's agent is imported, and with it who knows what.
+        with forkserver.forked() as processes:
+            return run(preflight(os.environ), processes)
+
+    return work
+
+
+def _keeper() -> Callable[[], int]:
+    from voice_agent.keeper import run as keeper
+
+    return lambda: keeper.run(keeper.preflight(os.environ))
+
+
+def _calls() -> Callable[[], int]:
+    from voice_agent.keeper import calls
+
+    return lambda: asyncio.run(calls.main(os.environ))
+
+
+def _check() -> Callable[[], int]:
+    from voice_agent import check
+
+    return lambda: check.main(os.environ)
+
+
+_COMMANDS = {"worker": _worker, "keeper": _keeper, "calls": _calls, "check": _check}

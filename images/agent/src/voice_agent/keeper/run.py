@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aiohttp import web
 from livekit import api
-from livekit.agents.utils.aio import cancel_and_wait
 
 from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
 from voice_agent.keeper.brain import Brain
@@ -142,7 +141,8 @@ async def _running(work: Coroutine[None, None, None], name: str) -> AsyncIterato
     try:
         yield
     finally:
-        await cancel_and_wait(task)
+        task.cancel()
+        await asyncio.wait([task])
 
 
 @asynccontextmanager

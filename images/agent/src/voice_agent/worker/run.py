@@ -8,31 +8,18 @@ import os
 import signal
 import threading
 from contextlib import nullcontext
-from enum import IntEnum
 from multiprocessing.context import BaseContext
 
 from voice_agent.call.keeping import credential_of
 from voice_agent.settings import Settings
 from voice_agent.telemetry import logs, traces
 from voice_agent.worker.drain import EXIT_SECONDS, Drain, Report
+from voice_agent.worker.exit_code import ExitCode
 from voice_agent.worker.probes import metrics, probes
 from voice_agent.worker.server import CallServer
 from voice_agent.worker.standing import Standing
 
 logger = logging.getLogger(__name__)
-
-
-class ExitCode(IntEnum):
-    """What the worker's exit code tells an operator."""
-
-    OK = 0
-    """Every call ended by itself, or went to another pod."""
-    CRASHED = 1
-    """A defect; the log has the traceback."""
-    SETTINGS = 2
-    """Settings are wrong; no connection was made."""
-    CALLS_LOST = 3
-    """In the drain, calls were cut at the deadline or their process died."""
 
 
 def run(settings: Settings, processes: BaseContext) -> ExitCode:
