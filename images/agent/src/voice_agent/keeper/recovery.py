@@ -251,17 +251,17 @@ class Recovery:
 
     async def _tidy(self, call: Tethered, sent: frozenset[str], before: frozenset[str]) -> None:
         """Delete the dispatches of the agents that do not have the call; LiveKit may have run the first one again."""
-        await self._delete_dispatch(call.dispatch_id, call.room)
         try:
             async with asyncio.timeout(TETHERED_WITHIN_SECONDS):
                 while await self._undecided(call, sent, before):  # noqa: ASYNC110 - LiveKit is asked, it does not tell
                     await asyncio.sleep(_POLL_SECONDS)
         except API_ERRORS as error:
             logger.info("which agent has call %s is not known: %s", call.call, str(error) or type(error).__name__)
+        agent = self._agent_of(call.call)
         # Of an agent that is tethered elsewhere it is not known which of them brought it.
-        if agent := self._agent_of(call.call):
-            for dispatch in sent - {agent.dispatch_id}:
-                await self._delete_dispatch(dispatch, call.room)
+        kept = {agent.dispatch_id} if agent else sent
+        for dispatch in ({call.dispatch_id} | sent) - kept:
+            await self._delete_dispatch(dispatch, call.room)
 
     async def _undecided(self, call: Tethered, sent: frozenset[str], before: frozenset[str]) -> bool:
         """Whether another agent came into the room beside the one that is tethered, and may be one of those sent.
