@@ -115,6 +115,7 @@ def test_of_two_agents_with_one_epoch_one_that_is_gone_gives_way(fleet: Fleet) -
     fleet.seen(gone)
     fleet.missed(gone, Loss.CLOSED)
     fleet.seen(goes_on)
+    fleet.missed(gone, Loss.CLOSED)
     assert [(known.call, known.loss) for known in fleet.calls] == [(goes_on, None)]
 
 

@@ -191,38 +191,90 @@ async def test_a_dispatch_that_no_worker_takes_does_not_hold_up_the_next_of_the_
     assert list(room.dispatches) == [taken]
 
 
-@pytest.mark.parametrize("stays", ["ours", "theirs"])
-async def test_of_two_keepers_agents_in_one_room_none_is_ended_before_they_know_which_leaves(
-    monkeypatch: pytest.MonkeyPatch, stays: str
+OURS = replace(LOST, epoch=2, dispatch_id="AD_2", agent_identity="agent-ours")
+THEIRS = replace(LOST, epoch=2, dispatch_id="AD_of_theirs", agent_identity="agent-theirs")
+# LiveKit has run the first dispatch again, and the keepers have given its agent the next epoch.
+AGAIN = replace(LOST, epoch=3, agent_identity="agent-again")
+
+
+class TwoAgents(Room):
+    """Who comes into the room is decided at the fourth look: only `stays` is still there."""
+
+    def __init__(self, first: Tethered, both: tuple[Tethered, Tethered], stays: Tethered, *, told: bool) -> None:
+        super().__init__("gold")
+        self.tethered = first
+        self._both, self._stays, self._told = both, stays, told
+        self._looks = 0
+
+    async def list_participants(self, request: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
+        if self.created:
+            self._looks += 1
+            assert {"AD_1", "AD_2"} <= self.dispatches.keys(), "the other one may be leaving for it"
+            if self._looks == 2:
+                raise api.TwirpError(api.TwirpErrorCode.UNAVAILABLE, "not now", status=503)
+            if self._looks > 3:
+                self.tethered = self._stays
+            self.agents = [self._participant(each) for each in self._both if self._looks < 4 or each is self._stays]
+        return await super().list_participants(request)
+
+    def _participant(self, agent: Tethered) -> ParticipantInfo:
+        told = {EPOCH_ATTRIBUTE: str(agent.epoch), CALLER_ATTRIBUTE: agent.caller} if self._told else {}
+        return ParticipantInfo(identity=agent.agent_identity, kind=ParticipantInfo.Kind.AGENT, attributes=told)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "starting"])
+@pytest.mark.parametrize(
+    ("first", "both", "stays", "kept"),
+    [
+        (THEIRS, (OURS, THEIRS), OURS, ["AD_2"]),
+        (THEIRS, (OURS, THEIRS), THEIRS, []),
+        (OURS, (OURS, AGAIN), AGAIN, ["AD_1"]),
+    ],
+    ids=["another keeper's leaves", "another keeper's stays", "LiveKit's stays"],
+)
+async def test_no_dispatch_is_deleted_before_the_agents_know_which_of_them_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+    first: Tethered,
+    both: tuple[Tethered, Tethered],
+    stays: Tethered,
+    kept: list[str],
+    told: bool,
 ) -> None:
     monkeypatch.setattr(recovery, "_POLL_SECONDS", 0.01)
-    ours = replace(LOST, epoch=2, dispatch_id="AD_2", agent_identity="agent-ours")
-    theirs = replace(LOST, epoch=2, dispatch_id="AD_of_theirs", agent_identity="agent-theirs")
-
-    class Undecided(Room):
-        """The other keeper's agent is tethered first; the third look at the two sees one of them gone."""
-
-        def __init__(self) -> None:
-            super().__init__("gold")
-            self.tethered, self.looks = theirs, 0
-
-        async def list_participants(self, request: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
-            if self.created:
-                self.looks += 1
-                both = {"ours": ours, "theirs": theirs}
-                if self.looks >= 3:
-                    self.tethered = both[stays]
-                    both = {stays: self.tethered}
-                else:
-                    assert "AD_2" in self.dispatches, "the other one may be leaving for it"
-                self.agents = [
-                    ParticipantInfo(identity=each.agent_identity, kind=ParticipantInfo.Kind.AGENT)
-                    for each in both.values()
-                ]
-            return await super().list_participants(request)
-
-    room = Undecided()
+    room = TwoAgents(first, both, stays, told=told)
     keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: room.tethered, AlwaysLeading())
 
     assert await keeper.run(LOST) is Result.RECOVERED
-    assert list(room.dispatches) == (["AD_2"] if stays == "ours" else [])
+    assert list(room.dispatches) == kept
+
+
+async def test_where_it_never_shows_which_agent_leaves_none_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(recovery, "TETHERED_WITHIN_SECONDS", 0.1)
+    room = Room("gold")
+    room.agents = [
+        ParticipantInfo(
+            identity=each.agent_identity,
+            kind=ParticipantInfo.Kind.AGENT,
+            attributes={EPOCH_ATTRIBUTE: "2", CALLER_ATTRIBUTE: "caller"},
+        )
+        for each in (OURS, THEIRS)
+    ]
+    keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: THEIRS, AlwaysLeading())
+
+    assert await keeper.run(LOST) is Result.RECOVERED
+    assert list(room.dispatches) == ["AD_1", "AD_2"]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{EPOCH_ATTRIBUTE: "2", CALLER_ATTRIBUTE: "another caller"}, {EPOCH_ATTRIBUTE: "1", CALLER_ATTRIBUTE: "caller"}],
+    ids=["of another call", "of an epoch before"],
+)
+async def test_other_agents_in_the_room_are_not_waited_for(attributes: dict[str, str]) -> None:
+    room = Room("gold")
+    room.agents = [ParticipantInfo(identity="agent-x", kind=ParticipantInfo.Kind.AGENT, attributes=attributes)]
+
+    async with asyncio.timeout(5):
+        await recovered(room, LOST)
+    assert list(room.dispatches) == ["AD_2"]

@@ -258,6 +258,16 @@ async def test_an_agent_is_told_while_it_is_tethered_that_another_takes_its_call
         assert await asyncio.wait_for(superseded.get(), DEADLINE) == 2
 
 
+async def test_an_agent_that_dies_when_it_is_told_to_leave_does_not_count_as_there() -> None:
+    async with keeper() as watching, job(watching.url) as leaves:
+        await watching.told("call", 1)
+        leaves.send_signal(signal.SIGSTOP)
+        await watching.server.supersede(CALL.call, 2)
+        assert not list(watching.server.calls)
+        leaves.kill()
+        await watching.told("goodbye", Ending.SUPERSEDED)
+
+
 async def test_a_call_whose_successor_is_tethered_is_not_lost_with_the_old_process() -> None:
     async with keeper() as watching, job(watching.url) as old:
         await watching.told("call", 1)

@@ -47,7 +47,6 @@ def _loading() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()
         gc.enable()
 
 
@@ -59,6 +58,9 @@ def _worker() -> Callable[[], int]:
     from voice_agent.preflight import preflight
     from voice_agent.worker import forkserver
     from voice_agent.worker.run import run
+
+    # The calls' processes are forked, and share what is never looked through.
+    gc.freeze()
 
     def work() -> int:
         # Before the team's agent is imported, and with it who knows what.

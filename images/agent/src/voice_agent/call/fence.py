@@ -25,6 +25,11 @@ def epoch_told(attributes: Mapping[str, str], caller: str) -> int | None:
     return int(epoch) if attributes.get(CALLER_ATTRIBUTE) == caller and epoch.isdecimal() else None
 
 
+def serves(attributes: Mapping[str, str]) -> bool:
+    """Whether an agent says, by its attributes, that it has some caller's call: a room may hold several."""
+    return bool(attributes.get(CALLER_ATTRIBUTE))
+
+
 def holder(room: rtc.Room, caller: str) -> tuple[int, str] | None:
     """Epoch and identity of the other agent that has the caller's call, as far as this participant can see."""
     epochs = [

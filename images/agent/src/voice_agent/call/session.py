@@ -180,6 +180,8 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
         await call.restore(snapshot)
         await call.resume(recovery.heard_in_full(snapshot), cut=began)
         recovery.speak(call, snapshot, ready.settings.recovery_line)
+    if call.ending is Ending.SUPERSEDED:
+        return
     await answer_for(call, fence, Restored(kind=Kind.RECOVERY, fresh=fresh))
     logger.info(
         "call recovered, its agent was gone", extra={"epoch": identity.epoch, "memory_kept": snapshot is not None}

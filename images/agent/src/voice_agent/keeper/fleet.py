@@ -115,6 +115,9 @@ class Fleet:
     def missed(self, call: Tethered, loss: Loss) -> None:
         """`call` is out of sight."""
         known = self._known.get(call.call)
+        if known and not known.loss and call != known.call and call.epoch == known.call.epoch:
+            # Another has gone on in its place.
+            return
         if known is None or call.rank >= known.call.rank:
             at = known.lost_at if known and known.call == call and known.loss else self._clock()
             self._known[call.call] = Known(call, known.state if known else {}, loss, at, known.move if known else None)

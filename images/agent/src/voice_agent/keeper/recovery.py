@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from enum import StrEnum
 
 import aiohttp
@@ -13,7 +15,7 @@ from livekit import api
 from livekit.protocol import models
 
 from voice_agent.call.errand import Errand, Kind, read, write
-from voice_agent.call.fence import epoch_told
+from voice_agent.call.fence import epoch_told, serves
 from voice_agent.keeper.ports import Leadership
 from voice_agent.state.store import Store, StoreError
 from voice_agent.tether.wire import Tethered
@@ -49,6 +51,14 @@ class Result(StrEnum):
     """The caller waits, and no agent came in time."""
     LEFT_TO_ANOTHER = "left_to_another"
     """This keeper leads no more: the one that does now knows the call too."""
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What it took to have the call taken up: the dispatches that were made, and who was in the room before."""
+
+    dispatches: frozenset[str]
+    before: frozenset[str]
 
 
 class _NoAgentError(Exception):
@@ -98,37 +108,47 @@ class Recovery:
             silent: whether its worker may still be registered with LiveKit, which then sends it jobs that it never
                 answers: a pod that stands still, a node that is cut off.
         """
-        pause, epoch = _FIRST_PAUSE_SECONDS, call.epoch
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
-                while self._leadership.leading:
-                    try:
-                        if not await self._caller_waits(call):
-                            await self._store.delete(call.call, epoch)
-                            return Result.CALLER_LEFT
-                        epoch = await self._store.claim(call.call, above=epoch)
-                        # The caller hears nothing meanwhile, and LiveKit may be far: what can be asked at once, is.
-                        _, told, before = await asyncio.gather(
-                            self._fence(call, epoch), self._job_metadata(call), self._agents(call.room)
-                        )
-                        at_once = _DISPATCHES_AT_ONCE_IF_SILENT if silent else _DISPATCHES_AT_ONCE
-                        sent = await self._send_agent(call, epoch, told, before, at_once=at_once)
-                    except (_NoAgentError, StoreError, *API_ERRORS) as error:
-                        logger.warning("call %s has no agent yet: %s", call.call, str(error) or type(error).__name__)
-                    except Exception:
-                        logger.exception("call %s has no agent yet", call.call)
-                    else:
-                        logger.info("call %s recovered", call.call, extra={"epoch": epoch, "lost_pod": call.pod})
-                        await self._tidy(call, sent, before)
-                        return Result.RECOVERED
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                return Result.LEFT_TO_ANOTHER
+                came = await self._until_one_comes(call, silent=silent)
         except TimeoutError:
             logger.error(  # noqa: TRY400 - each try has told why
                 "call %s is given up: its caller waits, and no agent came in %.0f s", call.call, GIVE_UP_SECONDS
             )
             return Result.GIVEN_UP
+        if isinstance(came, Result):
+            return came
+        try:
+            await self._tidy(call, came)
+        except Exception:
+            # The caller has an agent, and a dispatch too many costs less than one too few.
+            logger.exception("the dispatches of call %s are not tidied", call.call)
+        return Result.RECOVERED
+
+    async def _until_one_comes(self, call: Tethered, *, silent: bool) -> _Sent | Result:
+        pause, epoch = _FIRST_PAUSE_SECONDS, call.epoch
+        while self._leadership.leading:
+            try:
+                if not await self._caller_waits(call):
+                    await self._store.delete(call.call, epoch)
+                    return Result.CALLER_LEFT
+                epoch = await self._store.claim(call.call, above=epoch)
+                # The caller hears nothing meanwhile, and LiveKit may be far: what can be asked at once, is.
+                _, told, before = await asyncio.gather(
+                    self._fence(call, epoch), self._job_metadata(call), self._agents(call.room)
+                )
+                at_once = _DISPATCHES_AT_ONCE_IF_SILENT if silent else _DISPATCHES_AT_ONCE
+                sent = await self._send_agent(call, epoch, told, before, at_once=at_once)
+            except (_NoAgentError, StoreError, *API_ERRORS) as error:
+                logger.warning("call %s has no agent yet: %s", call.call, str(error) or type(error).__name__)
+            except Exception:
+                logger.exception("call %s has no agent yet", call.call)
+            else:
+                logger.info("call %s recovered", call.call, extra={"epoch": epoch, "lost_pod": call.pod})
+                return _Sent(sent, before)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        return Result.LEFT_TO_ANOTHER
 
     async def _caller_waits(self, call: Tethered) -> bool:
         """Whether the caller is in that very room: a dispatch for a room that is gone would create it."""
@@ -249,30 +269,45 @@ class Recovery:
             if each.kind == models.ParticipantInfo.Kind.AGENT
         )
 
-    async def _tidy(self, call: Tethered, sent: frozenset[str], before: frozenset[str]) -> None:
-        """Delete the dispatches of the agents that do not have the call; LiveKit may have run the first one again."""
-        try:
-            async with asyncio.timeout(TETHERED_WITHIN_SECONDS):
-                while await self._undecided(call, sent, before):  # noqa: ASYNC110 - LiveKit is asked, it does not tell
-                    await asyncio.sleep(_POLL_SECONDS)
-        except API_ERRORS as error:
-            logger.info("which agent has call %s is not known: %s", call.call, str(error) or type(error).__name__)
-        agent = self._agent_of(call.call)
-        # Of an agent that is tethered elsewhere it is not known which of them brought it.
-        kept = {agent.dispatch_id} if agent else sent
-        for dispatch in ({call.dispatch_id} | sent) - kept:
-            await self._delete_dispatch(dispatch, call.room)
+    async def _tidy(self, call: Tethered, sent: _Sent) -> None:
+        """Delete the dispatches of the agents that do not have the call, once it is known which has it.
 
-    async def _undecided(self, call: Tethered, sent: frozenset[str], before: frozenset[str]) -> bool:
-        """Whether another agent came into the room beside the one that is tethered, and may be one of those sent.
-
-        The two find out which of them leaves, see `call.fence`. If another keeper leads as well, each of the two may
-        see the other's agent first: were each to end its own for that, the caller would be alone.
+        If another keeper leads as well, or LiveKit has run the first dispatch again, there may be one more that was
+        sent, and each of the two finds out which of them leaves, see `call.fence`. Were the other one's dispatch
+        deleted meanwhile, which ends it, the caller might be alone.
         """
-        agent = self._agent_of(call.call)
-        if agent is None or sent == {agent.dispatch_id}:
-            return False
-        return bool(await self._agents(call.room) - before - {agent.agent_identity})
+        deadline = time.monotonic() + TETHERED_WITHIN_SECONDS
+        while time.monotonic() < deadline:
+            agent = self._agent_of(call.call)
+            if agent is None:
+                # Lost again, or tethered elsewhere: then it is not known which dispatch brought it.
+                return
+            try:
+                rivals = await self._rivals(call, agent, sent.before)
+            except API_ERRORS as error:
+                logger.info("who is in room %s is not known: %s", call.room, str(error) or type(error).__name__)
+            else:
+                if not rivals:
+                    for dispatch in ({call.dispatch_id} | sent.dispatches) - {agent.dispatch_id}:
+                        await self._delete_dispatch(dispatch, call.room)
+                    return
+            await asyncio.sleep(_POLL_SECONDS)
+        logger.warning("call %s has several agents in its room; their dispatches stay", call.call)
+
+    async def _rivals(self, call: Tethered, agent: Tethered, before: frozenset[str]) -> bool:
+        """Whether another agent in the room has the call, or may be about to, so that `agent` may leave for it."""
+        for each in await self._participants(call.room):
+            if each.kind != models.ParticipantInfo.Kind.AGENT or each.identity in {
+                agent.agent_identity,
+                call.agent_identity,
+            }:
+                continue
+            epoch = epoch_told(each.attributes, call.caller)
+            if epoch is None and (each.identity in before or serves(each.attributes)):
+                continue
+            if epoch is None or epoch >= agent.epoch:
+                return True
+        return False
 
     async def _delete_dispatch(self, dispatch: str, room: str) -> None:
         """Else it would bring an agent too many if the room were made anew."""

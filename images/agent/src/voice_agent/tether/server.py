@@ -118,8 +118,8 @@ class TetherServer:
 
     @property
     def calls(self) -> Iterator[Tethered]:
-        """Those that are tethered and not silent now."""
-        return (tether.call for tether in self._tethers if not tether.silent)
+        """Those that are tethered and neither silent now nor told to leave for another agent."""
+        return (tether.call for tether in self._tethers if not (tether.silent or tether.superseded))
 
     def sight(self) -> Sight:
         """Which calls are surely in sight now."""
@@ -270,6 +270,9 @@ class TetherServer:
 
     def _gone(self, tether: _Tether, ending: Ending | None) -> None:
         call = tether.call
+        if ending is None and tether.superseded and not tether.silent:
+            # It may have died before it could say so; as if it were there, nobody would look for who has the call.
+            ending = Ending.SUPERSEDED
         if ending is not None:
             self._watcher.on_goodbye(call, ending)
         elif not (self._closing or tether.superseded or tether.forgotten or self._is_elsewhere(call)):
