@@ -294,7 +294,7 @@ BAD_VALUES = {
         'gke.computeClass is "c", but GKE gives extended run time without a compute class only',
     ),
     "extended run time with affinity of pods": (
-        ["--set-json", 'gke.extendedRunTime=true,affinity={"podAntiAffinity":{"x":[]}}'],
+        ["--set-json", 'gke.extendedRunTime=true,affinity={"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[]}}'],
         "which GKE refuses together",
     ),
     "room that no node is made for": (["--set", "headroom.priority=-11"], "priority"),
@@ -307,7 +307,7 @@ BAD_VALUES = {
         "lifecycle.preStop sleeps 120 s",
     ),
     "two ways to probe": (
-        ["--set", "probes.liveness.exec.command={true},probes.liveness.tcpSocket.port=1"],
+        ["--set", "probes.liveness.exec.command={ls},probes.liveness.tcpSocket.port=1"],
         "probes.liveness has the handlers exec and tcpSocket; Kubernetes accepts one",
     ),
     "a command that the probes do not know": (
