@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 
 from chart.helm import MAJORS, RenderError, render
+from lab.generate import admit_removed
+from lab.paths import CHART
 
 KEDA = "autoscaling.mode=keda,autoscaling.keda.serverAddress=http://prometheus:9090"
 MOUNTED = "secretManager.enabled=true,secretManager.project=p"
@@ -102,6 +109,10 @@ BAD_VALUES = {
     "budget of all pods": (
         ["--set", "podDisruptionBudget.maxUnavailable=null,podDisruptionBudget.minAvailable=3"],
         "autoscaling.minReplicas is 3",
+    ),
+    "budget of a share that is all pods": (
+        ["--set", "podDisruptionBudget.maxUnavailable=null,podDisruptionBudget.minAvailable=90%"],
+        "podDisruptionBudget.minAvailable is 90% and autoscaling.minReplicas is 3",
     ),
     "two budgets": (["--set", "podDisruptionBudget.minAvailable=1"], "Kubernetes accepts one"),
     "a store that is nowhere": (["--set", "state.store=redis"], "state.redis.url is not set"),
@@ -287,15 +298,42 @@ BAD_VALUES = {
     ),
     "extended run time on Spot": (
         ["--set", "gke.spot=true,gke.extendedRunTime=true,drain.gracePeriodSeconds=25,drain.finishWithinSeconds=3"],
-        "gke.extendedRunTime and gke.spot are true",
+        "gke.extendedRunTime is true and gke.spot is true, but no pod on a Spot node is kept",
     ),
     "extended run time with a compute class": (
         ["--set", "gke.computeClass=c,gke.extendedRunTime=true"],
         'gke.computeClass is "c", but GKE gives extended run time without a compute class only',
     ),
     "extended run time with affinity of pods": (
-        ["--set-json", 'gke.extendedRunTime=true,affinity={"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[]}}'],
+        [
+            "--set-json",
+            'gke.extendedRunTime=true,affinity={"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[]}}',
+        ],
         "which GKE refuses together",
+    ),
+    "Spot by a selector, with a long grace": (
+        ["--set-string", "nodeSelector.cloud\\.google\\.com/gke-spot=true"],
+        "nodeSelector has cloud.google.com/gke-spot and drain.gracePeriodSeconds is 600",
+    ),
+    "extended run time by an annotation, with a class by a selector": (
+        [
+            *("--set-string", "podAnnotations.cluster-autoscaler\\.kubernetes\\.io/safe-to-evict=false"),
+            *("--set", "nodeSelector.cloud\\.google\\.com/compute-class=c"),
+        ],
+        'nodeSelector has cloud.google.com/compute-class "c", but GKE gives extended run time without',
+    ),
+    "a template that is not closed": (
+        ["--set-json", 'extraEnv=[{"name":"A","value":"{{ .Release.Name"}]'],
+        "extraEnv opens a template by {{ and does not close it",
+    ),
+    "a query that is not closed": (
+        ["--set", KEDA, "--set-json", 'autoscaling.keda.query="sum(x{a=\\"{{ .Release.Name }\\"})"'],
+        "autoscaling.keda.query opens a template by {{ and does not close it",
+    ),
+    "names that nobody looks up": (["--set", "dnsPolicy=None"], "dnsConfig.nameservers is not set"),
+    "a scrape that outlasts its interval": (
+        ["--set", "telemetry.metrics.interval=30s,telemetry.metrics.scrapeTimeout=1m"],
+        "telemetry.metrics.scrapeTimeout is 1m and telemetry.metrics.interval is 30s",
     ),
     "room that no node is made for": (["--set", "headroom.priority=-11"], "priority"),
     "a hook that leaves the drain no time": (
@@ -346,3 +384,19 @@ def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(RenderError) as refused:
         render(values=None)
     assert "3 problems" in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["agent.maxCalls", "calls"])
+def test_a_value_that_is_no_more_is_refused_with_what_took_its_place(path: str, tmp_path: Path) -> None:
+    chart = shutil.copytree(CHART, tmp_path / CHART.name)
+    instead = "set agent.slots."
+    (chart / "removed.yaml").write_text(json.dumps({path: instead}))
+    schema = json.loads((chart / "values.schema.json").read_text())
+    admit_removed(schema, {path: instead})
+    (chart / "values.schema.json").write_text(json.dumps(schema))
+    render(chart=chart)
+    for helm in MAJORS:
+        with pytest.raises(
+            RenderError, match=f"{re.escape(path)} is set, and this version has no such value: {instead}"
+        ):
+            render("--set", f"{path}=3", chart=chart, helm=helm)

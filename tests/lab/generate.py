@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from lab import features
 from lab.matrix import records
@@ -83,6 +85,7 @@ def _schema() -> str:
         _output(tool("helm-values-schema-json"), "--output", output)
         schema = json.loads(output.read_text())
     _require_what_has_no_null(schema)
+    admit_removed(schema, yaml.safe_load((CHART / "removed.yaml").read_text()) or {})
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -97,6 +100,21 @@ def _require_what_has_no_null(schema: dict[str, Any]) -> None:
         _require_what_has_no_null(each)
     if required := sorted(name for name, each in properties.items() if not _admits_null(each)):
         schema["required"] = required
+
+
+def admit_removed(schema: dict[str, Any], removed: Mapping[str, str]) -> None:
+    """Have the schema let values pass that the chart's templates refuse in words of their own.
+
+    Args:
+        schema: of the chart's values; it is changed.
+        removed: by the paths of values, with points between the keys, what to use instead.
+    """
+    for path in removed:
+        *groups, name = path.split(".")
+        level = schema
+        for group in groups:
+            level = level["properties"].setdefault(group, {"type": "object", "properties": {}})
+        level["properties"][name] = {"description": f"No more: {removed[path]}"}
 
 
 def _admits_null(schema: dict[str, Any]) -> bool:

@@ -115,7 +115,7 @@ reported at once; each names the key, its value and the fix.
 {{- $problems = append $problems (printf "podDisruptionBudget.minAvailable is %v and podDisruptionBudget.maxUnavailable is %v; Kubernetes accepts one. Set the other to null." $min $max) -}}
 {{- else if not (or $minSet $maxSet) -}}
 {{- $problems = append $problems "podDisruptionBudget.enabled is true, but neither minAvailable nor maxUnavailable is set. Set podDisruptionBudget.maxUnavailable, for example to 1." -}}
-{{- else if and $minSet (or (eq (toString $min) "100%") (and (not (contains "%" (toString $min))) (ge ($min | int64) $pods))) -}}
+{{- else if and $minSet (ge (include "voice-agent.shareOf" (dict "share" $min "pods" $pods) | int64) $pods) -}}
 {{- $problems = append $problems (printf "podDisruptionBudget.minAvailable is %v and %s is %d: no pod could ever be evicted, and node drains would hang. Set minAvailable below %d, or use maxUnavailable." $min $podsKey $pods $pods) -}}
 {{- else if and $maxSet (has (toString $max) (list "0" "0%")) -}}
 {{- $problems = append $problems (printf "podDisruptionBudget.maxUnavailable is %v: no pod could ever be evicted, and node drains would hang. Set it to at least 1." $max) -}}
@@ -128,16 +128,36 @@ reported at once; each names the key, its value and the fix.
 {{- if and (not $v.serviceAccount.create) $v.serviceAccount.workloadIdentity.gcpServiceAccount -}}
 {{- $problems = append $problems (printf "serviceAccount.workloadIdentity.gcpServiceAccount is %q, but serviceAccount.create is false, so there is nothing to annotate. Annotate your own ServiceAccount, or set serviceAccount.create=true." $v.serviceAccount.workloadIdentity.gcpServiceAccount) -}}
 {{- end -}}
-{{- range list "voice-agent.nameProblems" "voice-agent.podProblems" "voice-agent.extraProblems" "voice-agent.gkeProblems" "voice-agent.secretProblems" -}}
+{{- range list "voice-agent.removedProblems" "voice-agent.nameProblems" "voice-agent.podProblems" "voice-agent.extraProblems" "voice-agent.gkeProblems" "voice-agent.secretProblems" -}}
 {{- $problems = concat $problems (include . $ | fromJsonArray) -}}
 {{- end -}}
 {{- toJson $problems -}}
 {{- end -}}
 
+{{/* How many pods a number or a percentage is; a part of a pod counts as one, as in a PodDisruptionBudget. */}}
+{{- define "voice-agent.shareOf" -}}
+{{- $share := toString .share -}}
+{{- if hasSuffix "%" $share -}}
+{{- divf (mulf (trimSuffix "%" $share | float64) .pods) 100 | ceil | int64 -}}
+{{- else -}}
+{{- int64 .share -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "voice-agent.check" -}}
-{{- $problems := include "voice-agent.problems" . | fromJsonArray -}}
-{{- if $problems -}}
-{{- $count := len $problems -}}
-{{- fail (printf "\n\n%s in the values:\n\n  * %s\n" (ternary "1 problem" (printf "%d problems" $count) (eq $count 1)) (join "\n  * " $problems)) -}}
+{{- /* First: the other checks fill templates in. */ -}}
+{{- include "voice-agent.checkTemplates" . -}}
+{{- include "voice-agent.refuse" (include "voice-agent.problems" . | fromJsonArray) -}}
+{{- end -}}
+
+{{/* For whatever fills a template in: Helm may come to it before it comes to the other checks. */}}
+{{- define "voice-agent.checkTemplates" -}}
+{{- include "voice-agent.refuse" (include "voice-agent.templateProblems" . | fromJsonArray) -}}
+{{- end -}}
+
+{{- define "voice-agent.refuse" -}}
+{{- if . -}}
+{{- $count := len . -}}
+{{- fail (printf "\n\n%s in the values:\n\n  * %s\n" (ternary "1 problem" (printf "%d problems" $count) (eq $count 1)) (join "\n  * " .)) -}}
 {{- end -}}
 {{- end -}}

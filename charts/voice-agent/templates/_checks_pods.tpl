@@ -36,5 +36,9 @@
 {{- $problems = append $problems (printf "extraEnv sets GOOGLE_APPLICATION_CREDENTIALS, and the ServiceAccount acts as %s: Google's libraries would use the file only. Leave the variable out, or empty serviceAccount.workloadIdentity.gcpServiceAccount and its annotation." (default $annotated $account)) -}}
 {{- end -}}
 {{- end -}}
+
+{{- if and (eq (default "" $v.dnsPolicy) "None") (not $v.dnsConfig.nameservers) -}}
+{{- $problems = append $problems "dnsPolicy is None, but dnsConfig.nameservers is not set, and pods would find nothing. Set it, or leave dnsPolicy out." -}}
+{{- end -}}
 {{- toJson $problems -}}
 {{- end -}}

@@ -33,19 +33,27 @@
 {{- define "voice-agent.gkeProblems" -}}
 {{- $problems := list -}}
 {{- $gke := .Values.gke -}}
+{{- $selector := include "voice-agent.workerNodeSelector" . | fromYaml -}}
+{{- $spot := ternary "gke.spot is true" "nodeSelector has cloud.google.com/gke-spot" $gke.spot -}}
+{{- $notSpot := ternary "set gke.spot=false" "take that out of nodeSelector" $gke.spot -}}
+{{- $isSpot := eq (default "" (get $selector "cloud.google.com/gke-spot")) "true" -}}
+{{- $extended := ternary "gke.extendedRunTime is true" "podAnnotations has cluster-autoscaler.kubernetes.io/safe-to-evict false" $gke.extendedRunTime -}}
+{{- $notExtended := ternary "set gke.extendedRunTime=false" "take that out of podAnnotations" $gke.extendedRunTime -}}
+{{- $isExtended := eq (default "" (get (include "voice-agent.workerPodAnnotations" . | fromYaml) "cluster-autoscaler.kubernetes.io/safe-to-evict")) "false" -}}
+{{- $class := default "" (get $selector "cloud.google.com/compute-class") -}}
 {{- $grace := .Values.drain.gracePeriodSeconds | int64 -}}
-{{- if and $gke.spot (gt $grace 25) -}}
-{{- $problems = append $problems (printf "gke.spot is true and drain.gracePeriodSeconds is %d, but a pod on a Spot node is killed after 25 s. Set drain.gracePeriodSeconds to 25 and drain.finishWithinSeconds to at most 3, or gke.spot=false." $grace) -}}
+{{- if and $isSpot (gt $grace 25) -}}
+{{- $problems = append $problems (printf "%s and drain.gracePeriodSeconds is %d, but a pod on a Spot node is killed after 25 s. Set drain.gracePeriodSeconds to 25 and drain.finishWithinSeconds to at most 3, or %s." $spot $grace $notSpot) -}}
 {{- end -}}
-{{- if $gke.extendedRunTime -}}
-{{- if $gke.spot -}}
-{{- $problems = append $problems "gke.extendedRunTime and gke.spot are true, but no pod on a Spot node is kept. Set one of them to false." -}}
+{{- if $isExtended -}}
+{{- if $isSpot -}}
+{{- $problems = append $problems (printf "%s and %s, but no pod on a Spot node is kept. Either %s, or %s." $extended $spot $notSpot $notExtended) -}}
 {{- end -}}
-{{- if $gke.computeClass -}}
-{{- $problems = append $problems (printf "gke.extendedRunTime is true and gke.computeClass is %q, but GKE gives extended run time without a compute class only. Empty gke.computeClass, or set gke.extendedRunTime=false." $gke.computeClass) -}}
+{{- if $class -}}
+{{- $problems = append $problems (printf "%s and %s %q, but GKE gives extended run time without a compute class only. Leave the class out, or %s." $extended (ternary "gke.computeClass is" "nodeSelector has cloud.google.com/compute-class" (ne (default "" $gke.computeClass) "")) $class $notExtended) -}}
 {{- end -}}
 {{- if or .Values.affinity.podAffinity .Values.affinity.podAntiAffinity -}}
-{{- $problems = append $problems "gke.extendedRunTime is true and affinity has podAffinity or podAntiAffinity, which GKE refuses together. Leave those out (topologySpreadConstraints spread pods too), or set gke.extendedRunTime=false." -}}
+{{- $problems = append $problems (printf "%s and affinity has podAffinity or podAntiAffinity, which GKE refuses together. Leave those out (topologySpreadConstraints spread pods too), or %s." $extended $notExtended) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $problems -}}

@@ -70,6 +70,11 @@ exist with the first event, and `increase` sees no rise in that.
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- with $metrics.scrapeTimeout -}}
+{{- if gt (include "voice-agent.durationSeconds" . | int64) (include "voice-agent.durationSeconds" $metrics.interval | int64) -}}
+{{- $problems = append $problems (printf "telemetry.metrics.scrapeTimeout is %s and telemetry.metrics.interval is %s; Prometheus refuses a timeout beyond the interval. Set it to at most %s." . $metrics.interval $metrics.interval) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq $metrics.monitor "podMonitoring") $metrics.relabelings -}}
 {{- $problems = append $problems "telemetry.metrics.relabelings is set, but telemetry.metrics.monitor is podMonitoring, and Managed Prometheus has none. Empty it, and relabel samples by telemetry.metrics.metricRelabelings." -}}
 {{- end -}}
@@ -85,6 +90,9 @@ exist with the first event, and `increase` sees no rise in that.
 {{- define "voice-agent.scrape" -}}
 path: /metrics
 interval: {{ .Values.telemetry.metrics.interval }}
+{{- with .Values.telemetry.metrics.scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
 {{- with .Values.telemetry.metrics.relabelings }}
 relabelings:
   {{- toYaml . | nindent 2 }}

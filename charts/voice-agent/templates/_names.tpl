@@ -68,6 +68,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
+{{/* An object's labels with those that a value adds, which may be the same as the value of another has. */}}
+{{- define "voice-agent.labels" -}}
+{{- if .more -}}
+{{- toYaml (merge (dict) .more (fromYaml .labels)) -}}
+{{- else -}}
+{{- .labels -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A number or a percentage; large numbers would be printed as floats. */}}
 {{- define "voice-agent.numberOrPercentage" -}}
 {{- if kindIs "string" . }}{{ . }}{{ else }}{{ . | int64 }}{{ end -}}

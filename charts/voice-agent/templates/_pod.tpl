@@ -143,6 +143,21 @@ volumeMounts:
   {{- include "voice-agent.volumeMounts" . | nindent 2 }}
 {{- end -}}
 
+{{/* How names are looked up, by workers, keepers and the helm test. */}}
+{{- define "voice-agent.dns" -}}
+{{- with .Values.dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* Where the pod may run. */}}
 {{- define "voice-agent.scheduling" -}}
 {{- with .Values.priorityClassName }}

@@ -14,6 +14,11 @@ Sizes as numbers, so that they can be compared; 0 for what is in no unit that is
 {{- include "voice-agent.inUnits" (dict "size" (lower .) "units" $units) -}}
 {{- end -}}
 
+{{/* Seconds of a duration such as `15s` or `1m`. */}}
+{{- define "voice-agent.durationSeconds" -}}
+{{- include "voice-agent.inUnits" (dict "size" . "units" (dict "s" 1 "m" 60)) -}}
+{{- end -}}
+
 {{- define "voice-agent.inUnits" -}}
 {{- $size := default 0 .size -}}
 {{- if kindIs "string" $size -}}
