@@ -18,7 +18,7 @@ MAJORS = ("helm", "helm3")
 MINIMAL = CHART / "tests" / "values" / "minimal.yaml"
 VALUES_FILES = values_files()
 WITH_CRDS = values_with_crds()
-ALL_VALUES = VALUES_FILES | WITH_CRDS | {"everything": CHART / "tests" / "values" / "everything.yaml"}
+ALL_VALUES = VALUES_FILES | WITH_CRDS
 
 
 class RenderError(Exception):
@@ -40,6 +40,15 @@ def render(
     if done.returncode != 0:
         raise RenderError(done.stderr)
     return done.stdout
+
+
+def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Values with others over them, map by map, as Helm merges its files."""
+    result = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
 
 
 def same_on_both(manifests: str) -> str:

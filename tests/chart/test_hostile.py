@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 import yaml
 
-from chart.helm import RenderError, objects, render
+from chart.helm import RenderError, merged, objects, render
+from lab.generate import EVERYTHING
 from lab.paths import CHART, ROOT, tool
 
-EVERYTHING = CHART / "tests" / "values" / "everything.yaml"
 HUGE = 99999999999999999999
 HOSTILE: dict[str, Any] = {
     "null": None,
@@ -89,18 +89,10 @@ def _with(path: Path_, value: Any) -> dict[str, Any]:
     return dict(values)
 
 
-def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
-
-
 def _all_with(paths: list[Path_], value: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for path in paths:
-        values = _merged(values, _with(path, value))
+        values = merged(values, _with(path, value))
     return values
 
 

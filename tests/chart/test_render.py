@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart.helm import MAJORS, MINIMAL, VALUES_FILES, WITH_CRDS, objects, render, same_on_both
+from chart.helm import ALL_VALUES, MAJORS, MINIMAL, VALUES_FILES, WITH_CRDS, objects, render, same_on_both
 from lab.paths import CHART
 from voice_agent.settings.credentials import CREDENTIALS
 from voice_agent.worker.drain import HAND_OVER_SECONDS, SHUTDOWN_SECONDS
 
 
-@pytest.mark.parametrize("name", VALUES_FILES | WITH_CRDS)
+@pytest.mark.parametrize("name", ALL_VALUES)
 def test_every_values_file_renders_the_same_twice_and_on_both_majors_of_helm(name: str) -> None:
-    values = (VALUES_FILES | WITH_CRDS)[name]
+    values = ALL_VALUES[name]
     first, *others = (same_on_both(render(values=values, helm=helm)) for helm in 2 * MAJORS)
     assert others == [first] * 3
     assert "e+0" not in first, "a number was rendered as a float"
     assert {"Deployment", "ServiceAccount"} <= {each["kind"] for each in objects(first)}
 
 
-@pytest.mark.parametrize("name", VALUES_FILES | WITH_CRDS)
+@pytest.mark.parametrize("name", ALL_VALUES)
 def test_both_majors_of_helm_print_the_same_notes(name: str, tmp_path: Path) -> None:
     # `helm install` asks a cluster before it prints notes; `helm template` prints manifests only.
     chart = shutil.copytree(CHART, tmp_path / CHART.name)
@@ -34,10 +34,21 @@ def test_both_majors_of_helm_print_the_same_notes(name: str, tmp_path: Path) -> 
         f'{{{{ define "notes" }}}}{notes}{{{{ end }}}}\nkind: Notes\ntext: {{{{ include "notes" . | toJson }}}}\n'
     )
     arguments = ("--show-only", "templates/notes.yaml")
-    values = (VALUES_FILES | WITH_CRDS)[name]
+    values = ALL_VALUES[name]
     [first], [second] = (objects(render(*arguments, values=values, chart=chart, helm=helm)) for helm in MAJORS)
     assert first == second
     assert "Voice agents" in first["text"]
+
+
+def test_no_template_asks_a_cluster_or_chance() -> None:
+    """GitOps tools render without a cluster, again and again, and apply what differs."""
+    for path in (CHART / "templates").rglob("*.*"):
+        for action in re.findall(r"\{\{.*?\}\}", path.read_text(), re.DOTALL):
+            outside = re.sub(r'"[^"]*"|`[^`]*`|/\*.*?\*/', "", action, flags=re.DOTALL)
+            found = re.findall(
+                r"\b(lookup|rand\w+|gen[A-Z]\w+|uuidv4|now|shuffle|getHostByName|env|expandenv)\b", outside
+            )
+            assert not found, f"{path.name}: {action}"
 
 
 def test_environments_differ_only_where_they_should() -> None:

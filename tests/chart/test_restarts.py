@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from chart.helm import objects, render
+from lab.generate import EVERYTHING
 from lab.paths import CHART
 
-EVERYTHING = CHART / "tests" / "values" / "everything.yaml"
 WORKER, KEEPER, VALKEY, HEADROOM = "worker", "keeper", "valkey", "headroom"
 FLEET = {WORKER, KEEPER, VALKEY, HEADROOM}
 

@@ -22,6 +22,7 @@ from voice_agent.settings import markdown_tables
 GOLDENS = ROOT / "tests" / "chart" / "goldens"
 # Values whose objects need CRDs, which the cluster that `ct` installs into has not.
 WITH_CRDS = ROOT / "tests" / "chart" / "values"
+EVERYTHING = CHART / "tests" / "values" / "everything.yaml"
 IMAGE_README = ROOT / "images" / "agent" / "README.md"
 COMPARISON = ROOT / "docs" / "comparison.md"
 README = ROOT / "README.md"
@@ -39,7 +40,7 @@ def values_files() -> dict[str, Path]:
 
 def values_with_crds() -> dict[str, Path]:
     """The sets of values that need CRDs, by the name of their golden."""
-    return {path.stem: path for path in sorted(WITH_CRDS.glob("*.yaml"))}
+    return {path.stem: path for path in [EVERYTHING, *sorted(WITH_CRDS.glob("*.yaml"))]}
 
 
 def generators() -> dict[Path, Callable[[], str]]:
