@@ -57,8 +57,8 @@ test: setup tools ## Run every test there is; this is what CI runs.
 test-unit: setup ## Run the tests that need no server, in seconds.
 	@$(RUN) pytest $(SHARING) -m "not integration and not image and not cluster" images/agent/tests tools/tests tests/lab tests/bench
 
-test-chart: setup tools ## Render, lint and golden-test the chart.
-	@$(RUN) pytest -m "not cluster" tests/chart
+test-chart: setup tools ## Render, lint and golden-test the chart and the examples.
+	@$(RUN) pytest -m "not cluster and not integration and not image" tests/chart tests/examples
 
 test-ct: setup tools ## Lint the chart by ct, and have it installed and upgraded on the cluster.
 	@$(RUN) pytest tests/chart/test_tools.py -k "test_ct"
