@@ -56,6 +56,20 @@ def same_on_both(manifests: str) -> str:
     return re.sub(r"\n\n(?=---\n|\Z)", "\n", manifests)
 
 
+class _Loader(yaml.CSafeLoader):
+    """Refuses a key that is there twice, which YAML forbids and most readers take."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise yaml.constructor.ConstructorError(None, None, f"twice: {', '.join(sorted(twice))}", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def objects(manifests: str) -> list[dict[str, Any]]:
-    """The manifests as objects."""
-    return [document for document in yaml.safe_load_all(manifests) if document]
+    """The manifests as objects.
+
+    Raises:
+        yaml.YAMLError: they are no YAML, or an object has a key twice.
+    """
+    return [document for document in yaml.load_all(manifests, _Loader) if document]

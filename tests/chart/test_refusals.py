@@ -315,11 +315,8 @@ BAD_VALUES = {
         ["--set-string", "nodeSelector.cloud\\.google\\.com/gke-spot=true"],
         "nodeSelector has cloud.google.com/gke-spot and drain.gracePeriodSeconds is 600",
     ),
-    "extended run time by an annotation, with a class by a selector": (
-        [
-            *("--set-string", "podAnnotations.cluster-autoscaler\\.kubernetes\\.io/safe-to-evict=false"),
-            *("--set", "nodeSelector.cloud\\.google\\.com/compute-class=c"),
-        ],
+    "extended run time with a class by a selector": (
+        ["--set", "gke.extendedRunTime=true,nodeSelector.cloud\\.google\\.com/compute-class=c"],
         'nodeSelector has cloud.google.com/compute-class "c", but GKE gives extended run time without',
     ),
     "a template that is not closed": (
@@ -331,6 +328,14 @@ BAD_VALUES = {
         "autoscaling.keda.query opens a template by {{ and does not close it",
     ),
     "names that nobody looks up": (["--set", "dnsPolicy=None"], "dnsConfig.nameservers is not set"),
+    "keepers that nobody finds": (
+        ["--set", "dnsPolicy=Default"],
+        "dnsPolicy is Default, and workers find the keepers by the cluster's own names",
+    ),
+    "keepers that nobody finds by a name server": (
+        ["--set", "dnsPolicy=None,dnsConfig.nameservers={10.0.0.10}"],
+        "dnsConfig.searches is not set: workers find the keepers by a name that ends in .svc",
+    ),
     "a scrape that outlasts its interval": (
         ["--set", "telemetry.metrics.interval=30s,telemetry.metrics.scrapeTimeout=1m"],
         "telemetry.metrics.scrapeTimeout is 1m and telemetry.metrics.interval is 30s",

@@ -114,7 +114,9 @@ def admit_removed(schema: dict[str, Any], removed: Mapping[str, str]) -> None:
         *groups, name = path.split(".")
         level = schema
         for group in groups:
-            level = level["properties"].setdefault(group, {"type": "object", "properties": {}})
+            level = level["properties"].setdefault(
+                group, {"type": "object", "properties": {}, "additionalProperties": False}
+            )
         level["properties"][name] = {"description": f"No more: {removed[path]}"}
 
 

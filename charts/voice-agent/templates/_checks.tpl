@@ -115,8 +115,8 @@ reported at once; each names the key, its value and the fix.
 {{- $problems = append $problems (printf "podDisruptionBudget.minAvailable is %v and podDisruptionBudget.maxUnavailable is %v; Kubernetes accepts one. Set the other to null." $min $max) -}}
 {{- else if not (or $minSet $maxSet) -}}
 {{- $problems = append $problems "podDisruptionBudget.enabled is true, but neither minAvailable nor maxUnavailable is set. Set podDisruptionBudget.maxUnavailable, for example to 1." -}}
-{{- else if and $minSet (ge (include "voice-agent.shareOf" (dict "share" $min "pods" $pods) | int64) $pods) -}}
-{{- $problems = append $problems (printf "podDisruptionBudget.minAvailable is %v and %s is %d: no pod could ever be evicted, and node drains would hang. Set minAvailable below %d, or use maxUnavailable." $min $podsKey $pods $pods) -}}
+{{- else if and $minSet (gt $pods 0) (ge (include "voice-agent.shareOf" (dict "share" $min "pods" $pods) | int64) $pods) -}}
+{{- $problems = append $problems (printf "podDisruptionBudget.minAvailable is %v and %s is %d: with so many pods none could be evicted, and node drains would hang. Set minAvailable to fewer than %d, or use maxUnavailable." $min $podsKey $pods $pods) -}}
 {{- else if and $maxSet (has (toString $max) (list "0" "0%")) -}}
 {{- $problems = append $problems (printf "podDisruptionBudget.maxUnavailable is %v: no pod could ever be evicted, and node drains would hang. Set it to at least 1." $max) -}}
 {{- end -}}

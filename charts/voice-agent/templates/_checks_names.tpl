@@ -12,10 +12,10 @@
 {{- end -}}
 {{- $selecting := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
 {{- $ours := concat $selecting (list "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") -}}
-{{- $labels := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "keeper.podLabels" $v.keeper.podLabels "state.valkey.podLabels" $v.state.valkey.podLabels -}}
+{{- $labels := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "keeper.podLabels" $v.keeper.podLabels "state.valkey.podLabels" $v.state.valkey.podLabels "serviceAccount.labels" $v.serviceAccount.labels "keeper.serviceAccount.labels" $v.keeper.serviceAccount.labels "telemetry.metrics.labels" $v.telemetry.metrics.labels "telemetry.metrics.rules.labels" $v.telemetry.metrics.rules.labels "telemetry.metrics.dashboard.labels" $v.telemetry.metrics.dashboard.labels -}}
 {{- range $key, $set := $labels -}}
 {{- range $label, $value := default dict $set -}}
-{{- if has $label (ternary $ours $selecting (eq $key "commonLabels")) -}}
+{{- if has $label (ternary $selecting $ours (hasSuffix "podLabels" $key)) -}}
 {{- $problems = append $problems (printf "%s sets %s to %q, a label that the chart sets itself. Leave it out; nameOverride changes app.kubernetes.io/name." $key $label $value) -}}
 {{- end -}}
 {{- end -}}

@@ -40,5 +40,13 @@
 {{- if and (eq (default "" $v.dnsPolicy) "None") (not $v.dnsConfig.nameservers) -}}
 {{- $problems = append $problems "dnsPolicy is None, but dnsConfig.nameservers is not set, and pods would find nothing. Set it, or leave dnsPolicy out." -}}
 {{- end -}}
+{{- if $v.keeper.enabled -}}
+{{- if eq (default "" $v.dnsPolicy) "Default" -}}
+{{- $problems = append $problems "dnsPolicy is Default, and workers find the keepers by the cluster's own names, which it leaves out. Leave dnsPolicy out, or set keeper.enabled=false." -}}
+{{- end -}}
+{{- if and (eq (default "" $v.dnsPolicy) "None") $v.dnsConfig.nameservers (not $v.dnsConfig.searches) -}}
+{{- $problems = append $problems "dnsPolicy is None, and dnsConfig.searches is not set: workers find the keepers by a name that ends in .svc. Set it to your cluster's domain, by default cluster.local, or set keeper.enabled=false." -}}
+{{- end -}}
+{{- end -}}
 {{- toJson $problems -}}
 {{- end -}}

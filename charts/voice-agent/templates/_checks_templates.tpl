@@ -4,8 +4,11 @@
 {{- $v := .Values -}}
 {{- $templated := dict "extraEnv" $v.extraEnv "extraEnvFrom" $v.extraEnvFrom "extraVolumes" $v.extraVolumes "extraVolumeMounts" $v.extraVolumeMounts "extraContainers" $v.extraContainers "initContainers" $v.initContainers "extraPorts" $v.extraPorts "extraObjects" $v.extraObjects "topologySpreadConstraints" $v.topologySpreadConstraints "keeper.extraEnv" $v.keeper.extraEnv "keeper.extraEnvFrom" $v.keeper.extraEnvFrom "networkPolicy.extraIngress" $v.networkPolicy.extraIngress "networkPolicy.extraEgress" $v.networkPolicy.extraEgress "autoscaling.keda.query" $v.autoscaling.keda.query "autoscaling.external.matchLabels" $v.autoscaling.external.matchLabels -}}
 {{- range $key, $value := $templated -}}
-{{- $text := ternary $value (toYaml $value) (kindIs "string" $value) -}}
-{{- if regexMatch "[{][{]([^}]|[}][^}])*[}]?$" $text -}}
+{{- $open := false -}}
+{{- range (ternary $value (list $value) (kindIs "slice" $value)) -}}
+{{- $open = or $open (regexMatch "[{][{]([^}]|[}][^}])*[}]?$" (ternary . (toYaml .) (kindIs "string" .))) -}}
+{{- end -}}
+{{- if $open -}}
 {{- $problems = append $problems (printf "%s opens a template by {{ and does not close it. Write }} at its end, or {{ `{{` }} for two braces that are meant." $key) -}}
 {{- end -}}
 {{- end -}}

@@ -37,23 +37,20 @@
 {{- $spot := ternary "gke.spot is true" "nodeSelector has cloud.google.com/gke-spot" $gke.spot -}}
 {{- $notSpot := ternary "set gke.spot=false" "take that out of nodeSelector" $gke.spot -}}
 {{- $isSpot := eq (default "" (get $selector "cloud.google.com/gke-spot")) "true" -}}
-{{- $extended := ternary "gke.extendedRunTime is true" "podAnnotations has cluster-autoscaler.kubernetes.io/safe-to-evict false" $gke.extendedRunTime -}}
-{{- $notExtended := ternary "set gke.extendedRunTime=false" "take that out of podAnnotations" $gke.extendedRunTime -}}
-{{- $isExtended := eq (default "" (get (include "voice-agent.workerPodAnnotations" . | fromYaml) "cluster-autoscaler.kubernetes.io/safe-to-evict")) "false" -}}
 {{- $class := default "" (get $selector "cloud.google.com/compute-class") -}}
 {{- $grace := .Values.drain.gracePeriodSeconds | int64 -}}
 {{- if and $isSpot (gt $grace 25) -}}
 {{- $problems = append $problems (printf "%s and drain.gracePeriodSeconds is %d, but a pod on a Spot node is killed after 25 s. Set drain.gracePeriodSeconds to 25 and drain.finishWithinSeconds to at most 3, or %s." $spot $grace $notSpot) -}}
 {{- end -}}
-{{- if $isExtended -}}
+{{- if $gke.extendedRunTime -}}
 {{- if $isSpot -}}
-{{- $problems = append $problems (printf "%s and %s, but no pod on a Spot node is kept. Either %s, or %s." $extended $spot $notSpot $notExtended) -}}
+{{- $problems = append $problems (printf "gke.extendedRunTime is true and %s, but no pod on a Spot node is kept. Either %s, or set gke.extendedRunTime=false." $spot $notSpot) -}}
 {{- end -}}
 {{- if $class -}}
-{{- $problems = append $problems (printf "%s and %s %q, but GKE gives extended run time without a compute class only. Leave the class out, or %s." $extended (ternary "gke.computeClass is" "nodeSelector has cloud.google.com/compute-class" (ne (default "" $gke.computeClass) "")) $class $notExtended) -}}
+{{- $problems = append $problems (printf "gke.extendedRunTime is true and %s %q, but GKE gives extended run time without a compute class only. Leave the class out, or set gke.extendedRunTime=false." (ternary "gke.computeClass is" "nodeSelector has cloud.google.com/compute-class" (ne (default "" $gke.computeClass) "")) $class) -}}
 {{- end -}}
 {{- if or .Values.affinity.podAffinity .Values.affinity.podAntiAffinity -}}
-{{- $problems = append $problems (printf "%s and affinity has podAffinity or podAntiAffinity, which GKE refuses together. Leave those out (topologySpreadConstraints spread pods too), or %s." $extended $notExtended) -}}
+{{- $problems = append $problems "gke.extendedRunTime is true and affinity has podAffinity or podAntiAffinity, which GKE refuses together. Leave those out (topologySpreadConstraints spread pods too), or set gke.extendedRunTime=false." -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $problems -}}

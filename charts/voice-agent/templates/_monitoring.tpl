@@ -71,7 +71,7 @@ exist with the first event, and `increase` sees no rise in that.
 {{- end -}}
 {{- end -}}
 {{- with $metrics.scrapeTimeout -}}
-{{- if gt (include "voice-agent.durationSeconds" . | int64) (include "voice-agent.durationSeconds" $metrics.interval | int64) -}}
+{{- if gt (include "voice-agent.durationSeconds" . | float64) (include "voice-agent.durationSeconds" $metrics.interval | float64) -}}
 {{- $problems = append $problems (printf "telemetry.metrics.scrapeTimeout is %s and telemetry.metrics.interval is %s; Prometheus refuses a timeout beyond the interval. Set it to at most %s." . $metrics.interval $metrics.interval) -}}
 {{- end -}}
 {{- end -}}

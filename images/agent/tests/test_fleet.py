@@ -85,6 +85,14 @@ def test_an_agent_that_took_the_call_unasked_is_no_handover(fleet: Fleet) -> Non
     assert move_of(fleet) == Move("room", "one", "two", "other", at=100.0)
 
 
+def test_it_is_known_by_which_dispatch_an_agent_came_that_left_for_another(fleet: Fleet) -> None:
+    fleet.seen(NEXT)
+    assert not fleet.gave_way(FIRST.dispatch_id)
+    fleet.ended(FIRST, Ending.SUPERSEDED)
+    assert fleet.gave_way(FIRST.dispatch_id)
+    assert not fleet.gave_way(NEXT.dispatch_id)
+
+
 def test_a_move_is_remembered_while_its_call_is_lost_and_found_again(fleet: Fleet) -> None:
     fleet.missed(FIRST, Loss.CLOSED)
     fleet.seen(NEXT)

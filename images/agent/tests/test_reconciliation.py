@@ -49,6 +49,7 @@ class World:
         self.taken: list[Tethered] = []
         self.known: set[str] = set()
         self.over: set[str] = set()
+        self.superseded: set[str] = set()
         self.seen: set[tuple[str, int]] = set()
         self.places = 99
         self.leading = True
@@ -89,6 +90,9 @@ class World:
     def is_over(self, dispatch: str) -> bool:
         return dispatch in self.over
 
+    def gave_way(self, dispatch: str) -> bool:
+        return dispatch in self.superseded
+
     def recover_found(self, call: Tethered) -> bool:
         if len(self.taken) >= self.places:
             return False
@@ -125,6 +129,20 @@ def test_a_caller_whom_no_pod_took_is_taken_up_within_seconds_and_once(world: Wo
     assert world.passes(60) == []
     [call] = world.taken
     assert (call.call, call.dispatch_id, call.agent_identity, call.agent_name) == ("RM_one/caller", "AD_1", "", "ours")
+
+
+def test_a_caller_whose_agent_left_for_one_that_is_gone_is_taken_up(world: World) -> None:
+    world.dispatches["one"] = [dispatch(job(1, JobStatus.JS_SUCCESS))]
+    assert world.passes(60) == []
+    world.superseded = {"AD_1"}
+    assert world.passes(60) == ["one"]
+
+
+def test_a_caller_whose_other_agent_has_ended_the_call_is_left_alone(world: World) -> None:
+    gave_way = dispatch(job(2, JobStatus.JS_SUCCESS), id="AD_2", at=2)
+    world.dispatches["one"] = [dispatch(job(1, JobStatus.JS_SUCCESS)), gave_way]
+    world.superseded, world.over = {"AD_2"}, {"AD_1"}
+    assert world.passes(60) == []
 
 
 def test_a_job_has_time_to_join(world: World) -> None:

@@ -268,6 +268,18 @@ async def test_an_agent_that_dies_when_it_is_told_to_leave_does_not_count_as_the
         await watching.told("goodbye", Ending.SUPERSEDED)
 
 
+async def test_an_agent_that_falls_silent_when_it_is_told_to_leave_does_not_count_as_there() -> None:
+    async with keeper(silence_seconds=1.0) as watching, job(watching.url) as leaves:
+        await watching.told("call", 1)
+        await watching.server.supersede(CALL.call, 2)
+        leaves.send_signal(signal.SIGSTOP)
+        await watching.told("goodbye", Ending.SUPERSEDED)
+        leaves.send_signal(signal.SIGCONT)
+        await until(lambda: not watching.server._tethers)
+        assert set(watching.events) == {("call", 1), ("goodbye", Ending.SUPERSEDED)}
+        assert watching.events.count(("call", 1)) == 1, "it is back, and nobody's agent"
+
+
 async def test_a_call_whose_successor_is_tethered_is_not_lost_with_the_old_process() -> None:
     async with keeper() as watching, job(watching.url) as old:
         await watching.told("call", 1)

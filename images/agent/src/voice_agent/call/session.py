@@ -147,7 +147,10 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
     # Nothing, unless the agent before was cut off in its answer.
     recovery.speak(call, snapshot, "")
     # Not earlier: until now there was nothing to hand over.
-    await answer_for(call, await announce(call), Restored(kind=Kind.HANDOVER))
+    fence = await announce(call)
+    if call.ending is Ending.SUPERSEDED:
+        return
+    await answer_for(call, fence, Restored(kind=Kind.HANDOVER))
     logger.info("call taken over", extra={"predecessor": errand.predecessor, "epoch": errand.epoch})
     tidying = asyncio.create_task(_tidy(call, errand, introduction.dispatch))
 

@@ -63,12 +63,15 @@ class Brain:
 
     def rooms(self) -> frozenset[str]:
         """See `Calls`."""
-        calls = [*(known.call for known in self._fleet.calls), *self._found.values()]
-        return frozenset(call.room_sid for call in calls)
+        return frozenset(call.partition("/")[0] for call in [*(k.call.call for k in self._fleet.calls), *self._running])
 
     def is_over(self, dispatch: str) -> bool:
         """See `Calls`."""
         return self._fleet.is_over(dispatch)
+
+    def gave_way(self, dispatch: str) -> bool:
+        """See `Calls`."""
+        return self._fleet.gave_way(dispatch)
 
     def recover_found(self, call: Tethered) -> bool:
         """See `Calls`."""

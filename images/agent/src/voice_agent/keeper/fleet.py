@@ -71,6 +71,7 @@ class Fleet:
         """Agents that said goodbye before their successors were seen: why, and when."""
         self._past_moves: deque[Move] = deque(maxlen=_MOVES_OF_PAST_CALLS)
         self._over: dict[str, float] = {}
+        self._gave_way: dict[str, float] = {}
 
     @property
     def calls(self) -> list[Known]:
@@ -126,10 +127,12 @@ class Fleet:
         """The agent of `call` has said goodbye."""
         known = self._known.get(call.call)
         if ending in {Ending.CALLER_LEFT, Ending.FINISHED}:
-            self._remember(call.dispatch_id)
+            self._remember(self._over, call.dispatch_id)
             if known and call.rank >= known.call.rank:
                 self.drop([call.call])
             return
+        if ending is Ending.SUPERSEDED:
+            self._remember(self._gave_way, call.dispatch_id)
         why = HANDOVER if ending is Ending.HANDED_OVER else OTHER
         if known and call.rank < known.call.rank:
             if known.move and (known.move.source, known.move.why) == (call.pod, OTHER):
@@ -142,6 +145,10 @@ class Fleet:
     def is_over(self, dispatch: str) -> bool:
         """Whether the call of a dispatch has ended as its agent or its caller wished."""
         return dispatch in self._over
+
+    def gave_way(self, dispatch: str) -> bool:
+        """Whether the agent that a dispatch brought has left for another."""
+        return dispatch in self._gave_way
 
     def drop(self, calls: Iterable[str]) -> None:
         """Forget calls: they are over, or nobody takes them up."""
@@ -162,11 +169,11 @@ class Fleet:
             return Move(call.room, known.call.pod, call.pod, OTHER, now)
         return Move(call.room, left.pod, call.pod, why, now, now - since) if left and left.epoch < call.epoch else None
 
-    def _remember(self, dispatch: str) -> None:
+    def _remember(self, dispatches: dict[str, float], dispatch: str) -> None:
         now = self._clock()
-        self._over[dispatch] = now
-        while self._over[oldest := next(iter(self._over))] < now - _OVER_SECONDS:
-            del self._over[oldest]
+        dispatches[dispatch] = now
+        while dispatches[oldest := next(iter(dispatches))] < now - _OVER_SECONDS:
+            del dispatches[oldest]
 
     def _forget(self) -> None:
         oldest = self._clock() - _FORGET_SECONDS

@@ -9,7 +9,7 @@ The rules, for livekit-server 1.13.5 by its source:
   none of ours. A handover, a recovery and the end of a call delete those that are used up.
 - A record lists its jobs a little after a worker has taken them, and never tells in open-source LiveKit that a job has
   failed: that no agent is in the room is what counts. A job that has succeeded was declined for good, or has ended the
-  call.
+  call, or has left it to another agent, which may be gone.
 - The agent of a process that died stays in the room for some 20 s.
 - A room with an agent in it, of whatever name, is left alone: it may be handing over, and others' calls are theirs.
 """
@@ -68,6 +68,9 @@ class Calls(Protocol):
 
     def is_over(self, dispatch: str) -> bool:
         """Whether the call of a dispatch has ended as its agent or its caller wished."""
+
+    def gave_way(self, dispatch: str) -> bool:
+        """Whether the agent that a dispatch brought has left for another."""
 
     def recover_found(self, call: Tethered) -> bool:
         """Have `call` taken up; False if so many are being recovered that it has to wait."""
@@ -223,13 +226,14 @@ class Reconciliation:
         if not ours:
             return None
         latest = ours[-1]
-        if self._calls.is_over(latest.id):
+        gave_way = self._calls.gave_way(latest.id)
+        if any(self._calls.is_over(dispatch.id) for dispatch in (ours if gave_way else [latest])):
             # So that a keeper which was not told of it knows, too.
             for dispatch in ours:
                 await self._client.agent_dispatch.delete_dispatch(dispatch.id, room.name)
             return None
         jobs = latest.state.jobs
-        if jobs and all(job.state.status == agent_protocol.JobStatus.JS_SUCCESS for job in jobs):
+        if jobs and not gave_way and all(job.state.status == agent_protocol.JobStatus.JS_SUCCESS for job in jobs):
             return None
         errand = errands.read(latest.metadata)
         callers.sort(key=lambda person: (person.joined_at_ms or person.joined_at * 1000, person.identity))

@@ -38,6 +38,7 @@ GIVE_UP_SECONDS = 120.0
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
+_LOOK_SECONDS = 2.0
 
 
 class Result(StrEnum):
@@ -263,9 +264,15 @@ class Recovery:
 
         One of another cluster is tethered to that one's keepers; and this keeper may be cut off from the pods.
         """
+        try:
+            people = await self._participants(call.room)
+        except API_ERRORS:
+            # Were a failed look taken for a no, the agent would be ended.
+            await asyncio.sleep(_LOOK_SECONDS)
+            people = await self._participants(call.room)
         return any(
             (epoch_told(each.attributes, call.caller) or 0) >= epoch
-            for each in await self._participants(call.room)
+            for each in people
             if each.kind == models.ParticipantInfo.Kind.AGENT
         )
 
@@ -283,13 +290,14 @@ class Recovery:
                 # Lost again, or tethered elsewhere: then it is not known which dispatch brought it.
                 return
             try:
-                rivals = await self._rivals(call, agent, sent.before)
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    rivals = await self._rivals(call, agent, sent.before)
             except API_ERRORS as error:
                 logger.info("who is in room %s is not known: %s", call.room, str(error) or type(error).__name__)
             else:
                 if not rivals:
-                    for dispatch in ({call.dispatch_id} | sent.dispatches) - {agent.dispatch_id}:
-                        await self._delete_dispatch(dispatch, call.room)
+                    used_up = ({call.dispatch_id} | sent.dispatches) - {agent.dispatch_id}
+                    await asyncio.gather(*(self._delete_dispatch(each, call.room) for each in used_up))
                     return
             await asyncio.sleep(_POLL_SECONDS)
         logger.warning("call %s has several agents in its room; their dispatches stay", call.call)

@@ -245,7 +245,8 @@ class TetherServer:
             tether.heard_at = time.monotonic()
             if tether.silent:
                 tether.silent = False
-                self._watcher.on_call(tether.call)
+                if not tether.superseded:
+                    self._watcher.on_call(tether.call)
             if message.type is WSMsgType.PONG:
                 continue
             if ending := await self._take(tether, message):
@@ -336,7 +337,9 @@ class TetherServer:
             return
         if not tether.silent:
             tether.silent = True
-            if not tether.superseded and not self._is_elsewhere(tether.call):
+            if tether.superseded:
+                self._watcher.on_goodbye(tether.call, Ending.SUPERSEDED)
+            elif not self._is_elsewhere(tether.call):
                 self._watcher.on_lost(tether.call, Loss.SILENT)
         elif unheard > _FORGET_SECONDS:
             tether.forgotten = True
