@@ -6,7 +6,7 @@ once, and never again.
 The rules, for livekit-server 1.13.5 by its source:
 
 - A room's dispatch records say which agents it was to have; of the fleet's the latest counts. Without one the room is
-  none of ours. A handover, a recovery and the end of a call delete those that are used up.
+  none of ours. A handover, a recovery and the end of a call delete those that they know to be used up.
 - A record lists its jobs a little after a worker has taken them, and never tells in open-source LiveKit that a job has
   failed: that no agent is in the room is what counts. A job that has succeeded was declined for good, or has ended the
   call, or has left it to another agent, which may be gone.
