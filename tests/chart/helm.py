@@ -19,6 +19,9 @@ MINIMAL = CHART / "tests" / "values" / "minimal.yaml"
 VALUES_FILES = values_files()
 WITH_CRDS = values_with_crds()
 ALL_VALUES = VALUES_FILES | WITH_CRDS
+# Kinds of others: those whose definitions the local cluster can be given, and all.
+DEFINED = {"ExternalSecret", "PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor", "VerticalPodAutoscaler"}
+CUSTOM = DEFINED | {"PodMonitoring", "Rules", "SecretProviderClass"}
 
 
 class RenderError(Exception):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chart.helm import ALL_VALUES, objects, render
+from chart.helm import ALL_VALUES, DEFINED, objects, render
 from lab.cluster.base import product_namespace
 from lab.kubectl import CommandError, Kubectl
 from lab.paths import CHART, ROOT
@@ -24,14 +24,13 @@ from lab.stage import Stage
 pytestmark = pytest.mark.cluster
 
 NAMESPACE = "custom-resources"
-KINDS = {"ExternalSecret", "PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor", "VerticalPodAutoscaler"}
 WITH_THEM = ("everything", "monitoring")
 
 
 def custom(name: str) -> list[dict[str, Any]]:
     """Those objects of a set of values whose kinds are defined here."""
     return [
-        each for each in objects(render("--namespace", NAMESPACE, values=ALL_VALUES[name])) if each["kind"] in KINDS
+        each for each in objects(render("--namespace", NAMESPACE, values=ALL_VALUES[name])) if each["kind"] in DEFINED
     ]
 
 
@@ -66,7 +65,7 @@ def test_the_api_server_takes_every_object(kubectl: Kubectl, name: str) -> None:
 
 
 def test_every_kind_was_among_them() -> None:
-    assert {each["kind"] for name in WITH_THEM for each in custom(name)} == KINDS
+    assert {each["kind"] for name in WITH_THEM for each in custom(name)} == DEFINED
 
 
 def test_a_misspelt_field_is_refused(kubectl: Kubectl) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from chart.default_values import LEAVES, VALUES, Place, placed
 from chart.helm import RenderError, merged, objects, render
 from lab.generate import EVERYTHING
 from lab.paths import CHART
@@ -19,7 +20,6 @@ from lab.paths import CHART
 Values = dict[str, Any]
 
 UNDER = yaml.safe_load(EVERYTHING.read_text())
-VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALIDATOR = Draft7Validator(SCHEMA)
 
@@ -102,19 +102,7 @@ WITH: Values = {
 }
 
 
-def _leaves(values: dict[str, Any], before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, (*before, key))
-        else:
-            yield (*before, key)
-
-
-LEAVES = {".".join(path): path for path in _leaves(VALUES)}
-
-
-def _under(path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    return {path[0]: _under(path[1:], value) if len(path) > 1 else value}
+NAMES = {".".join(path): path for path in LEAVES}
 
 
 def _where(name: str) -> dict[str, Any]:
@@ -123,7 +111,7 @@ def _where(name: str) -> dict[str, Any]:
     return dict(WHERE[max(asked, key=len)]) if asked else {}
 
 
-def _node(path: tuple[str, ...]) -> list[dict[str, Any]]:
+def _node(path: Place) -> list[dict[str, Any]]:
     """What the schema says of a value: its own words, and those that it refers to."""
     node = SCHEMA
     for key in path:
@@ -143,7 +131,7 @@ def _parts(node: dict[str, Any]) -> list[dict[str, Any]]:
     return named + [part for each in referred for part in _parts(each)]
 
 
-def _candidates(path: tuple[str, ...], is_now: Any) -> Iterator[Any]:
+def _candidates(path: Place, is_now: Any) -> Iterator[Any]:
     """Other values that the schema accepts."""
     parts = _node(path)
     enums = [value for part in parts for value in part.get("enum", [])]
@@ -179,12 +167,12 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Renders:
     return Renders(tmp_path_factory.mktemp("values"))
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_value_is_read(name: str, rendered: Renders) -> None:
-    path, under = LEAVES[name], merged(UNDER, _where(name))
+    path, under = NAMES[name], merged(UNDER, _where(name))
     is_now = functools.reduce(lambda level, key: level[key], path, merged(VALUES, under))
     beside = merged(under, WITH.get(name, {}))
-    others = (merged(beside, _under(path, value)) for value in _candidates(path, is_now))
+    others = (merged(beside, placed(path, value)) for value in _candidates(path, is_now))
     made: list[str] = []
     refused: list[str] = []
     # What is beside it changes something itself: without that only if nothing else tells of the value.

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from chart.default_values import LEAVES, PLACES, Place, placed
 from chart.helm import RenderError, merged, objects, render
 from lab.generate import EVERYTHING
 from lab.paths import CHART, ROOT, tool
@@ -62,37 +63,13 @@ REFUSED_BY_CHECKS = re.compile(r"\d+ problems? in the values:\n\n  \* ")
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
-Path_ = tuple[str, ...]
+MAPS = [place for place in PLACES if place not in LEAVES]
 
 
-def _paths(values: dict[str, Any], before: Path_ = ()) -> Iterator[Path_]:
-    """The path of every leaf and of every map."""
-    for key, value in values.items():
-        yield (*before, key)
-        if isinstance(value, dict):
-            yield from _paths(value, (*before, key))
-
-
-def _leaves(paths: list[Path_]) -> list[Path_]:
-    return [path for path in paths if not any(len(other) > len(path) and other[: len(path)] == path for other in paths)]
-
-
-PATHS = list(_paths(yaml.safe_load((CHART / "values.yaml").read_text())))
-LEAVES = _leaves(PATHS)
-MAPS = [path for path in PATHS if path not in LEAVES]
-
-
-def _with(path: Path_, value: Any) -> dict[str, Any]:
-    values: Any = value
-    for key in reversed(path):
-        values = {key: values}
-    return dict(values)
-
-
-def _all_with(paths: list[Path_], value: Any) -> dict[str, Any]:
+def _all_with(paths: list[Place], value: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for path in paths:
-        values = merged(values, _with(path, value))
+        values = merged(values, placed(path, value))
     return values
 
 
@@ -113,7 +90,7 @@ def _traces(message: str, case: str) -> list[str]:
     return found
 
 
-def _let_through(paths: list[Path_], value: Any, folder: Path) -> list[Path_]:
+def _let_through(paths: list[Place], value: Any, folder: Path) -> list[Place]:
     """Those of the paths whose value the schema does not refuse.
 
     Helm's messages have the place of what is refused, and for a value that is missing its map and its name.
@@ -182,7 +159,7 @@ def _refused_by_schemas(rendered: dict[str, str], folder: Path) -> str:
     return re.sub(r"\S+/(\d+)\.yaml", lambda file: cases[int(file[1])], str(done.stdout)) + done.stderr
 
 
-def _try(paths: list[Path_], value: Any, folder: Path) -> tuple[dict[str, str], list[str]]:
+def _try(paths: list[Place], value: Any, folder: Path) -> tuple[dict[str, str], list[str]]:
     """What the values at the paths make, by case, and what is wrong with how they are refused.
 
     All are rendered together; those that the message names, or else each half, again by themselves.
@@ -207,7 +184,7 @@ def _try(paths: list[Path_], value: Any, folder: Path) -> tuple[dict[str, str], 
     return rendered, wrong
 
 
-def _generations(paths: list[Path_]) -> list[list[Path_]]:
+def _generations(paths: list[Place]) -> list[list[Place]]:
     """The paths by their length: none of one generation lies in another of it."""
     return [[path for path in paths if len(path) == length] for length in sorted({len(path) for path in paths})]
 
