@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from livekit import rtc
+from livekit.protocol.agent_pb.agent_session import AgentSessionMessage
 
 from lab.callers import CallFleet, CallPlan, CallReport, assert_ok
 from lab.gemini import Simulator
@@ -17,10 +19,12 @@ from lab.peer import ask, called_for, dispatches, participant
 from lab.signals import Kind
 from lab.two_pods import two_pods
 from lab.worker import worker
-from voice_agent.call.handover.wire import CALM, MEET, STATE_TOPIC, TAKE, TAKEN
+from voice_agent.call.handover.wire import ALIVE, CALM, MEET, STATE_TOPIC, TAKE, TAKEN
 
 AGENTS = str(Path(__file__).parent / "agents")
 TERM = signal.SIGTERM
+# livekit-agents 1.8.9, voice/remote_session.py: by which a debugger drives a session.
+SESSION_TOPIC = "lk.agent.session"
 
 
 @pytest.fixture
@@ -178,17 +182,55 @@ async def test_the_old_agent_carries_on_when_the_successor_dies(
     unnoticed(report)
 
 
+async def test_a_successor_that_stands_still_is_not_given_the_call(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit
+) -> None:
+    async def stand_still(_: rtc.RpcInvocationData) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(worker(variables, pod="one"))
+        await one.ready()
+        fleet = await stack.enter_async_context(CallFleet(plan, 1))
+        await fleet.all_answering()
+        room = f"{plan.room}-1"
+        async with participant(livekit, room, "successor", "agent") as successor:
+            successor.local_participant.register_rpc_method(ALIVE, stand_still)
+            one.send(TERM)
+            predecessor, nonce = await called_for(livekit, room)
+            await ask(successor, predecessor, MEET, nonce)
+            taking = asyncio.create_task(ask(successor, predecessor, TAKE, nonce))
+            await one.logged("the call goes on here: it does not answer any more")
+            taking.cancel()
+        async with worker(variables, pod="two") as two:
+            await two.ready()
+            assert await one.exit_code() == 0
+            await fleet.more_answers(1)
+            [report] = await fleet.finish()
+    assert report.pods == ["one", "two"]
+    unnoticed(report)
+
+
 async def test_a_caller_can_neither_ask_for_the_call_nor_read_it(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit
 ) -> None:
     heard: list[str] = []
+    deafen = AgentSessionMessage()
+    deafen.request.request_id = "1"
+    deafen.request.update_io.input.audio_enabled = False
     async with worker(variables, pod="one") as one:
         await one.ready()
         async with CallFleet(plan, 1) as fleet:
             await fleet.all_answering()
             room = f"{plan.room}-1"
             async with participant(livekit, room, "hostile") as hostile:
-                hostile.register_byte_stream_handler(STATE_TOPIC, lambda _, sender: heard.append(sender))
+                for topic in (STATE_TOPIC, SESSION_TOPIC):
+                    hostile.register_byte_stream_handler(topic, lambda _, sender: heard.append(sender))
+                writer = await hostile.local_participant.stream_bytes("x", topic=SESSION_TOPIC)
+                await writer.write(deafen.SerializeToString())
+                await writer.aclose()
+                await fleet.more_answers(1)
                 one.send(TERM)
                 predecessor, nonce = await called_for(livekit, room)
                 for method in (MEET, TAKE, CALM, TAKEN):

@@ -24,6 +24,8 @@ from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.snapshot import Snapshot, decode
 from voice_agent.state.memory import MemoryStore
 from voice_agent.state.seal import Seal
+from voice_agent.state.store import Snapshot as Kept
+from voice_agent.state.store import Stamp
 from voice_agent.tether.auth import SharedSecret
 from voice_agent.tether.server import TetherServer
 from voice_agent.tether.wire import Ending, Loss, Tethered
@@ -145,6 +147,43 @@ async def test_a_snapshot_that_cannot_be_opened_makes_a_new_conversation_and_is_
         await fleet.more_answers(1)
         assert await two.metric(RESTORED.format(reason="unknown_key", result="fresh")) == 1
         await fleet.finish()
+
+
+async def test_a_snapshot_that_cannot_be_restored_makes_a_new_conversation_and_is_counted(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
+) -> None:
+    async with two_pods(variables, plan) as (one, two, fleet):
+        snapshot = await keeper.whole_snapshot(keeper.calls[0])
+        one.send_to_group(signal.SIGKILL)
+        lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
+        # As a later livekit-agents may write it.
+        agent = snapshot.agent.model_copy(update={"chat": {"items": [{"type": "of tomorrow"}]}})
+        sealed = Seal([KEY]).seal(lost.call, snapshot.model_copy(update={"agent": agent}).encode())
+        assert await keeper.store.put(lost.call, Kept(Stamp(lost.epoch, 2**31), sealed))
+        await _recover(livekit, lost)
+        await two.logged("cart opened")
+        assert not (await two.logged("call recovered"))["memory_kept"]
+        await fleet.more_answers(1)
+        assert await two.metric(RESTORED.format(reason="broken", result="fresh")) == 1
+        [report] = await fleet.finish()
+    assert not report.lost
+    assert report.pods == ["one", "two"]
+
+
+async def test_an_agent_that_dies_before_it_has_the_conversation_is_known_to_be_lost(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
+) -> None:
+    async with two_pods(variables | {"AGENT_CLASS": "slow_agent:Slow"}, plan) as (one, two, _):
+        await keeper.whole_snapshot(keeper.calls[0])
+        one.send_to_group(signal.SIGKILL)
+        lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
+        await _recover(livekit, lost)
+        async with asyncio.timeout(30):
+            while len(keeper.calls) < 2:  # noqa: ASYNC110 - the server tells the test of nothing else
+                await asyncio.sleep(0.05)
+        two.send_to_group(signal.SIGKILL)
+        second, loss = await asyncio.wait_for(keeper.ended.get(), 10)
+    assert (second.pod, second.epoch, loss) == ("two", 2, Loss.CLOSED)
 
 
 async def test_an_agent_that_livekit_sends_by_itself_goes_on_with_the_memory(

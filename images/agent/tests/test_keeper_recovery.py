@@ -135,6 +135,40 @@ async def test_of_a_room_that_is_gone_nothing_is_recovered() -> None:
     assert room.created == []
 
 
+async def test_a_caller_who_is_away_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reconnecting(Room):
+        looks = 0
+
+        async def list_participants(self, request: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
+            self.looks += 1
+            return await super().list_participants(request) if self.looks > 2 else api.ListParticipantsResponse()
+
+    assert (await recovered(Reconnecting(""), LOST)).caller == "caller"
+    monkeypatch.setattr(recovery, "RETURNS_WITHIN_SECONDS", 0.0)
+    looking = Recovery(
+        cast(api.LiveKitAPI, Reconnecting("")), MemoryStore(), supersede, lambda _: None, AlwaysLeading()
+    )
+    assert await looking.run(LOST) is Result.CALLER_LEFT
+
+
+async def test_of_a_fleet_that_was_given_another_name_agents_are_asked_for_by_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Renamed(Room):
+        async def create_dispatch(self, request: api.CreateAgentDispatchRequest) -> api.AgentDispatch:
+            self.unanswered = len(self.created) + (request.agent_name != "florist")
+            return await super().create_dispatch(request)
+
+    monkeypatch.setattr(recovery, "ASSIGNED_WITHIN_SECONDS", 0.02)
+    room = Renamed("")
+    agent = replace(LOST, epoch=3, dispatch_id="AD_4")
+    looking = Recovery(
+        cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: agent, AlwaysLeading(), "florist"
+    )
+    assert await looking.run(LOST) is Result.RECOVERED
+    assert [request.agent_name for request in room.created] == ["voice-agent", "voice-agent", "florist"]
+
+
 async def test_where_no_agent_ever_came_none_is_removed() -> None:
     room = Room("")
     await recovered(room, Tethered("room", "RM_1", "caller", 1, "", "AD_1", "", "", "", "voice-agent"))

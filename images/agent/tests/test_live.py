@@ -12,7 +12,9 @@ from livekit.agents import Agent, AgentSession, JobContext
 from livekit.agents.llm import ChatMessage
 
 from voice_agent.call.errand import Errand, Kind, read, write
-from voice_agent.call.live import Call, enter_silently
+from voice_agent.call.live import OWN_STATE_BYTES, Call, enter_silently
+from voice_agent.call.process import Prepared
+from voice_agent.call.serving import agent_at
 from voice_agent.call.snapshot import CallIdentity, Snapshot, decode
 from voice_agent.gemini import ModelCheckpoint
 
@@ -73,9 +75,29 @@ def test_state_that_cannot_be_saved_is_left_out(state: Any, caplog: pytest.LogCa
     assert re.search(r"save_state of \S*test_live:Form", caplog.text)
 
 
+def test_state_that_is_too_large_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    assert snapshot_of(Form("x" * (OWN_STATE_BYTES - 2))).agent.own
+    assert not caplog.records
+    assert snapshot_of(Form("x" * OWN_STATE_BYTES)).agent.own is None
+    assert re.search(r"save_state of \S*test_live:Form returned 1048578 bytes of JSON, above 1048576", caplog.text)
+
+
 async def test_state_that_cannot_be_restored_does_not_end_the_call(caplog: pytest.LogCaptureFixture) -> None:
     await call_of(Form()).restore(snapshot_of(Form("poison")))
     assert re.search(r"restore_state of \S*test_live:Form failed", caplog.text)
+
+
+@pytest.mark.parametrize("path", ["test_live:Nobody", "builtins:object", "json:JSONDecodeError"])
+def test_where_the_active_agent_cannot_be_made_the_first_goes_on(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Form()
+    ready = cast(Prepared, SimpleNamespace(make_agent=lambda: first))
+    assert agent_at(path, ready) is first
+
+    def broken() -> Agent:
+        raise KeyError("a tenant that only a tool knows")
+
+    monkeypatch.setattr("voice_agent.agents.load", lambda _: broken)
+    assert agent_at(path, ready) is first
 
 
 async def test_an_agent_is_entered_silently_once() -> None:

@@ -38,10 +38,13 @@ class Room:
     def off(self, event: str, _: Callable[[], None]) -> None:
         del self._heard[event]
 
+    def is_lost(self) -> None:
+        self._heard["reconnecting"]()
+
     def comes_back(self, sid: str) -> None:
         self.name = sid
-        for listener in self._heard.values():
-            listener()
+        for event in ("reconnected", "room_updated"):
+            self._heard[event]()
 
 
 class Watched:
@@ -61,6 +64,7 @@ class Watched:
         self.told: list[str] = []
         self.failures = 0
         self.told_on = asyncio.Event()
+        self.let_go = asyncio.Event()
 
     async def say(self, epoch: int) -> None:
         if self.failures:
@@ -72,9 +76,12 @@ class Watched:
         self.told.append(self.call.identity.key)
         self.told_on.set()
 
+    async def away(self) -> None:
+        self.let_go.set()
+
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        watch = Rejoining(self.call, cast(Fence, self), self.renamed)
+        watch = Rejoining(self.call, cast(Fence, self), self.renamed, self.away)
         watch.start()
         try:
             yield
@@ -125,3 +132,48 @@ async def test_what_could_not_be_told_is_told_once_more(monkeypatch: pytest.Monk
         await asyncio.wait_for(watched.told_on.wait(), 5)
 
     assert (watched.said, watched.told) == ([4], ["RM_2/caller"])
+
+
+async def test_a_call_is_let_go_of_while_livekit_cannot_be_reached_and_taken_again_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rejoining, "AWAY_SECONDS", 0.0)
+    watched = Watched()
+    async with watched.watching():
+        watched.room.is_lost()
+        await asyncio.wait_for(watched.let_go.wait(), 5)
+        assert watched.told == []
+        watched.room.comes_back("RM_1")
+        await asyncio.wait_for(watched.told_on.wait(), 5)
+
+    assert (watched.said, watched.told) == ([3], ["RM_1/caller"])
+
+
+async def test_a_call_that_another_agent_has_by_then_is_not_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejoining, "AWAY_SECONDS", 0.0)
+    watched = Watched()
+
+    async def say(epoch: int) -> None:
+        watched.said.append(epoch)
+        watched.call.ending = Ending.SUPERSEDED
+
+    monkeypatch.setattr(watched, "say", say)
+    async with watched.watching():
+        watched.room.is_lost()
+        await asyncio.wait_for(watched.let_go.wait(), 5)
+        watched.room.comes_back("RM_1")
+        await turns()
+
+    assert (watched.said, watched.told) == ([3], [])
+
+
+async def test_a_moment_without_livekit_changes_nothing() -> None:
+    watched = Watched()
+    async with watched.watching():
+        watched.room.is_lost()
+        await turns()
+        watched.room.comes_back("RM_1")
+        await turns()
+
+    assert not watched.let_go.is_set()
+    assert (watched.said, watched.told) == ([3], [])

@@ -152,6 +152,8 @@ class Caller:
         while not self._stop.is_set():
             if self._question == self._plan.questions:
                 return DONE
+            if self._question + 1 == self._plan.reconnect_before:
+                await self._room.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
             kind = await self._ask(microphone)
             if not await self._answered():
                 self._emit(Lost(time.time(), self._question))

@@ -34,6 +34,8 @@ class CallPlan:
         agent_timeout_s: how long the caller waits for an agent's audio track before it gives the call up.
         barge_in_after_s: how much of a long answer the caller listens to after the answer was recognised.
         spoken: ask in words, and take whatever an agent then says for the answer; for the real model.
+        reconnect_before: the question, from 1, before which the caller's client leaves the room and joins it anew, as
+            one does that changes networks; None never does.
         give_up_after: so many lost turns in a row make the caller hang up.
     """
 
@@ -51,6 +53,7 @@ class CallPlan:
     answer_timeout_s: float = 15.0
     agent_timeout_s: float = 30.0
     barge_in_after_s: float = 0.7
+    reconnect_before: int | None = None
     give_up_after: int = 3
     spoken: bool = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from livekit import rtc
 from livekit.agents.utils.aio import cancel_and_wait
 from pydantic import JsonValue
 
@@ -21,7 +22,9 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1
 # livekit-agents 1.8.9, ipc/job_proc_lazy_main.py.
-_ENDED_FROM_OUTSIDE = "parent process shutdown"
+_ENDED_FROM_OUTSIDE = {"parent process shutdown", "room disconnected", "job crashed"}
+# Who has done so wanted the call to end, or another to go on with it.
+_ENDED_ON_PURPOSE = {rtc.DisconnectReason.PARTICIPANT_REMOVED, rtc.DisconnectReason.ROOM_DELETED}
 _EVENTS = ("conversation_item_added", "function_tools_executed", "user_state_changed", "agent_state_changed")
 
 
@@ -54,8 +57,8 @@ class Keeping:
         self._state: dict[str, JsonValue] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Begin; does nothing without keepers."""
+    async def tether(self) -> None:
+        """Tell the keepers that this process has the call; does nothing without keepers."""
         if self._settings.keeper_url is None:
             return
         job = self._call.context.job
@@ -74,6 +77,11 @@ class Keeping:
         )
         self._tether = Tether(tethered, self._settings.keeper_url, credential_of(self._settings), self._call.give_up_to)
         await self._tether.__aenter__()
+
+    def keep(self) -> None:
+        """Begin to keep snapshots: the conversation is in place."""
+        if self._tether is None:
+            return
         for event in _EVENTS:
             self._call.session.on(event, self._note)  # type: ignore[arg-type]
         self._task = asyncio.create_task(self._keep(self._tether), name="keep the call")
@@ -87,21 +95,26 @@ class Keeping:
         if self._tether is None:
             return
         await self._stop()
-        # At the drain's deadline, and when LiveKit ends the job, the session closes as if the agent had wished it.
-        taken_away = reason == _ENDED_FROM_OUTSIDE and self._call.ending is Ending.FINISHED
+        # At the drain's deadline, and when LiveKit or the network ends the job, the session closes as if the agent had
+        # wished it.
+        on_purpose = self._call.context.room.local_participant.disconnect_reason in _ENDED_ON_PURPOSE
+        taken_away = reason in _ENDED_FROM_OUTSIDE and not on_purpose and self._call.ending is Ending.FINISHED
         if self._call.ending is not None and not taken_away:
             self._tether.goodbye(self._call.ending)
         await self._tether.__aexit__(None, None, None)
 
     async def renew(self) -> None:
-        """Begin anew: the call has another name now, and what is kept under the old one is of no use."""
-        if self._tether is None:
-            return
-        await self._stop()
-        self._tether.goodbye(Ending.FINISHED)
-        await self._tether.__aexit__(None, None, None)
+        """Begin anew: the call has another name now, and what is kept under the old one is of no use.
+
+        Also after `abandon`, if the call is this process' all the same.
+        """
+        if self._tether is not None:
+            await self._stop()
+            self._tether.goodbye(Ending.FINISHED)
+            await self._tether.__aexit__(None, None, None)
         self._mark, self._state = None, {}
-        await self.start()
+        await self.tether()
+        self.keep()
 
     async def abandon(self) -> None:
         """Leave a caller who is still there to the keepers, who go on from the last snapshot.
@@ -115,8 +128,9 @@ class Keeping:
         await tether.__aexit__(None, None, None)
 
     async def _stop(self) -> None:
-        if self._task is not None:
-            await cancel_and_wait(self._task)
+        if self._task is None:
+            return
+        await cancel_and_wait(self._task)
         for event in _EVENTS:
             self._call.session.off(event, self._note)  # type: ignore[arg-type]
 

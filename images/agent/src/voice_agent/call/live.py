@@ -19,6 +19,8 @@ from voice_agent.tether.wire import Ending
 logger = logging.getLogger(__name__)
 
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+# Every change of it goes to every keeper, of every call; a message of 24 MiB would end the tether.
+OWN_STATE_BYTES = 1024 * 1024
 
 
 @runtime_checkable
@@ -154,7 +156,15 @@ def _own_state(agent: Agent) -> JsonValue:
     if not isinstance(agent, SavesState):
         return None
     try:
-        return _JSON.validate_python(agent.save_state())
+        state = _JSON.validate_python(agent.save_state())
+        if (size := len(_JSON.dump_json(state))) <= OWN_STATE_BYTES:
+            return state
+        logger.error(
+            "save_state of %s returned %d bytes of JSON, above %d; it is left out. Keep it elsewhere; return where.",
+            path_of(agent),
+            size,
+            OWN_STATE_BYTES,
+        )
     except ValidationError:
         # Its message would quote the state.
         logger.error("save_state of %s returned what JSON cannot hold; it is left out", path_of(agent))  # noqa: TRY400

@@ -3,6 +3,9 @@
 The new room has another SID, by which keepers and stores name the call; it does not know what this agent said of
 itself; and the caller's token may have brought another agent into it. So the call goes on under its new name, with
 the next epoch.
+
+An agent that cannot reach LiveKit for a while serves nobody, though its tether tells that it lives: it lets go of that,
+and comes back to the call only if no other agent has it then.
 """
 
 from __future__ import annotations
@@ -21,30 +24,43 @@ logger = logging.getLogger(__name__)
 
 # The connection that brought the news may be lost again before it is told on.
 RETRY_SECONDS = 1.0
+AWAY_SECONDS = 5.0
+"""Where LiveKit's client can, it comes back within some two seconds; LiveKit gives an agent up after some 20 s."""
 
 
 class Rejoining:
-    """Watches for a room that was made anew.
+    """Watches for a connection that is lost, and for a room that was made anew.
 
     Args:
         call: whose identity is changed.
         fence: told to say again that this agent has the call.
-        renamed: called when the call has a new name.
+        renamed: called when the call has a new name, or is this agent's again.
+        away: called when LiveKit cannot be reached.
     """
 
-    def __init__(self, call: Call, fence: Fence, renamed: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        fence: Fence,
+        renamed: Callable[[], Awaitable[None]],
+        away: Callable[[], Awaitable[None]],
+    ) -> None:
         self._call = call
         self._room: rtc.Room = call.context.room
         self._fence = fence
         self._renamed = renamed
+        self._away = away
         self._known_as = call.identity.room_sid
         """The room of which the keepers have been told."""
         self._changed = asyncio.Event()
         self._returned = False
+        self._let_go = False
         self._task: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to watch."""
+        self._room.on("reconnecting", self._on_loss)
         self._room.on("reconnected", self._on_return)
         # The new SID may come after the connection.
         self._room.on("room_updated", self._changed.set)
@@ -52,12 +68,24 @@ class Rejoining:
 
     async def aclose(self) -> None:
         """Watch no longer."""
+        self._room.off("reconnecting", self._on_loss)
         self._room.off("reconnected", self._on_return)
         self._room.off("room_updated", self._changed.set)
-        if self._task is not None:
-            await cancel_and_wait(self._task)
+        await cancel_and_wait(*(task for task in (self._task, self._waiting) if task is not None))
+
+    def _on_loss(self) -> None:
+        if self._waiting is None or self._waiting.done():
+            self._waiting = asyncio.create_task(self._wait(), name="wait for LiveKit")
+
+    async def _wait(self) -> None:
+        await asyncio.sleep(AWAY_SECONDS)
+        logger.warning("LiveKit cannot be reached; the call is left to the keepers, unless it can be before they act")
+        self._let_go = True
+        await self._away()
 
     def _on_return(self) -> None:
+        if self._waiting is not None and not self._let_go:
+            self._waiting.cancel()
         self._returned = True
         self._changed.set()
 
@@ -86,6 +114,8 @@ class Rejoining:
             return
         # Also who comes back to the same room may be a new participant there.
         await self._fence.say(self._call.identity.epoch)
-        if self._known_as != sid:
+        if self._let_go and self._waiting is not None:
+            await asyncio.wait([self._waiting])
+        if self._call.ending is None and (self._known_as != sid or self._let_go):
             await self._renamed()
-            self._known_as = sid
+            self._known_as, self._let_go = sid, False

@@ -12,6 +12,7 @@ from livekit.agents.voice.room_io import RoomOptions
 from opentelemetry.trace import Span
 
 from voice_agent import agents, gemini
+from voice_agent.call.absence import Absence
 from voice_agent.call.control import Control, Deadline, Met, Restored, Result
 from voice_agent.call.fence import Fence
 from voice_agent.call.handover.offer import Offer
@@ -53,7 +54,10 @@ def agent_at(path: str, ready: Prepared) -> Agent:
         return agents.load(path)()
     except (SettingsError, TypeError) as error:
         logger.error("the active agent, %s, cannot be made here; AGENT_CLASS goes on: %s", path, error)  # noqa: TRY400
-        return ready.make_agent()
+    except Exception:
+        # Whatever a team's class wants that is not there: the caller must not be left for it.
+        logger.exception("the active agent, %s, cannot be made here; AGENT_CLASS goes on", path)
+    return ready.make_agent()
 
 
 def agent_session(agent: Agent, ready: Prepared, *, held: bool = False) -> AgentSession[None]:
@@ -86,12 +90,23 @@ async def talk(call: Call, agent: Agent) -> None:
             logger.error("call over: error: %s", event.error.error)
         else:
             logger.info("call over: %s", event.reason.value)
-        call.ending = call.ending or _ENDINGS.get(event.reason)
+        # From another pod the model may be reached: the caller is left to the keepers.
+        unreachable = event.error is not None and isinstance(event.error.error, gemini.UnreachableError)
+        call.ending = call.ending or (None if unreachable else _ENDINGS.get(event.reason))
         # Else the job, its slot and a drain last until LiveKit closes the room, 20 s after the caller left.
         call.context.shutdown(reason=event.reason.value)
 
-    options = RoomOptions(participant_identity=call.identity.caller)
-    await call.session.start(agent, room=call.context.room, room_options=options)
+    def hung_up() -> None:
+        # As livekit-agents 1.8.9 does itself (voice/room_io/room_io.py) when told to close at once.
+        call.session._close_soon(reason=CloseReason.PARTICIPANT_DISCONNECTED)
+
+    absence = Absence(call.context.room, call.identity.caller, hung_up)
+    absence.start()
+    call.context.add_shutdown_callback(absence.aclose)
+    options = RoomOptions(participant_identity=call.identity.caller, close_on_disconnect=False)
+    # A session's host lets anybody in the room read the conversation and the agent's instructions, and switch the
+    # agent's ears off: livekit-agents 1.8.9, voice/remote_session.py, asks nobody who they are.
+    await call.session.start(agent, room=call.context.room, room_options=options, session_host=False)
 
 
 async def announce(call: Call) -> Fence:
@@ -101,16 +116,27 @@ async def announce(call: Call) -> Fence:
     return fence
 
 
-async def answer_for(call: Call, fence: Fence, restored: Restored | None = None) -> None:
-    """The call is ours: from now on the pod may ask for it to be handed over, and the keepers watch over it.
+async def tether(call: Call) -> Keeping:
+    """Have the keepers watch over this process, before it is known what the conversation was."""
+    keeping = Keeping(call, prepared(call.context.proc).settings)
+    await keeping.tether()
+    call.context.add_shutdown_callback(keeping.aclose)
+    return keeping
+
+
+async def answer_for(
+    call: Call, fence: Fence, keeping: Keeping | None = None, restored: Restored | None = None
+) -> None:
+    """The call is ours: from now on the pod may ask for it to be handed over, and the keepers keep it.
 
     Args:
         call: with its agent, which talks.
         fence: from `announce`.
+        keeping: from `tether`; by default that is done now.
         restored: how it came here, if another agent began it.
     """
     ready = prepared(call.context.proc)
-    keeping = Keeping(call, ready.settings)
+    keeping = keeping or await tether(call)
     offer = Offer(call, lambda: control.tell(Met()))
     control = Control(call.context.job.id, lambda deadline: _hand_over(call, offer, deadline), keeping.abandon)
     await control.start(ready.control)
@@ -118,9 +144,8 @@ async def answer_for(call: Call, fence: Fence, restored: Restored | None = None)
     if restored is not None:
         control.tell(restored)
     call.context.add_shutdown_callback(control.aclose)
-    await keeping.start()
-    call.context.add_shutdown_callback(keeping.aclose)
-    rejoining = Rejoining(call, fence, keeping.renew)
+    keeping.keep()
+    rejoining = Rejoining(call, fence, keeping.renew, keeping.abandon)
     rejoining.start()
     call.context.add_shutdown_callback(rejoining.aclose)
 

@@ -15,6 +15,7 @@ from opentelemetry.trace import Span
 
 from voice_agent.call import errand as errands
 from voice_agent.call import recovery
+from voice_agent.call.absence import caller_in
 from voice_agent.call.control import Restored
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import Fence, holder
@@ -23,8 +24,8 @@ from voice_agent.call.handover.take import TakeError, Taking
 from voice_agent.call.handover.wire import departure
 from voice_agent.call.live import Call, enter_silently
 from voice_agent.call.process import prepared
-from voice_agent.call.serving import agent_at, agent_session, announce, answer_for, describe, talk
-from voice_agent.call.snapshot import CallIdentity
+from voice_agent.call.serving import agent_at, agent_session, announce, answer_for, describe, talk, tether
+from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, Unusable
 from voice_agent.gemini import ResumableSession
 from voice_agent.telemetry.traces import tracer
 from voice_agent.tether.wire import Ending
@@ -51,7 +52,7 @@ async def answer(context: JobContext) -> None:
         errand = errands.read(context.job.metadata)
         if errand is None:
             await _begin(context, span)
-        elif (caller := context.room.remote_participants.get(errand.caller)) is None:
+        elif (caller := await caller_in(context.room, errand.caller)) is None:
             context.shutdown(reason="the caller has left")
         elif _is_held(context, errand.caller, errand.epoch):
             return
@@ -137,10 +138,10 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         if model := call.model:
             await _hears(model)
         snapshot, cut = await taking.take()
-        await call.restore(snapshot)
+        await _put_in_place(call, snapshot)
         await call.resume(snapshot.model, cut=cut)
         await taking.taken()
-    except TakeError as reason:
+    except (TakeError, SnapshotError) as reason:
         logger.warning("call not taken over: %s", reason)
         context.shutdown(reason="call not taken over")
         return
@@ -150,7 +151,7 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
     fence = await announce(call)
     if call.ending is Ending.SUPERSEDED:
         return
-    await answer_for(call, fence, Restored(kind=Kind.HANDOVER))
+    await answer_for(call, fence, restored=Restored(kind=Kind.HANDOVER))
     logger.info("call taken over", extra={"predecessor": errand.predecessor, "epoch": errand.epoch})
     tidying = asyncio.create_task(_tidy(call, errand, introduction.dispatch))
 
@@ -179,16 +180,48 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
     call = Call(context, identity, agent_session(agent, ready, held=snapshot is not None), datetime.now(UTC))
     if (fence := await _start(call, agent)) is None:
         return
+    # Not later: until the keepers know of this process, they learn of its death from nobody.
+    keeping = await tether(call)
     if snapshot is not None:
-        await call.restore(snapshot)
-        await call.resume(recovery.heard_in_full(snapshot), cut=began)
-        recovery.speak(call, snapshot, ready.settings.recovery_line)
+        try:
+            await _put_in_place(call, snapshot)
+        except SnapshotError:
+            # A conversation without memory is better than none: the next agent would fail for the same.
+            snapshot, fresh = None, recovery.Fresh.BROKEN
+            await call.resume()
+            await _enter(agent)
+        else:
+            await call.resume(recovery.heard_in_full(snapshot), cut=began)
+            recovery.speak(call, snapshot, ready.settings.recovery_line)
     if call.ending is Ending.SUPERSEDED:
         return
-    await answer_for(call, fence, Restored(kind=Kind.RECOVERY, fresh=fresh))
+    await answer_for(call, fence, keeping, Restored(kind=Kind.RECOVERY, fresh=fresh))
     logger.info(
         "call recovered, its agent was gone", extra={"epoch": identity.epoch, "memory_kept": snapshot is not None}
     )
+
+
+async def _put_in_place(call: Call, snapshot: Snapshot) -> None:
+    """Restore the call.
+
+    Raises:
+        SnapshotError: it has what cannot be restored here, as an item that a later livekit-agents wrote.
+    """
+    try:
+        await call.restore(snapshot)
+    except Exception as error:  # noqa: BLE001 - whatever a later release has written, or a team's class makes of it
+        # Its message may quote the conversation.
+        detail = f"it cannot be restored: {type(error).__name__}"
+        logger.error("the snapshot cannot be used: %s", detail)  # noqa: TRY400
+        raise SnapshotError(Unusable.BROKEN, detail) from None
+
+
+async def _enter(agent: Agent) -> None:
+    """Have the agent begin a conversation after all: when the session started it was not entered."""
+    try:
+        await agent.on_enter()
+    except Exception:
+        logger.exception("on_enter failed")
 
 
 async def _tidy(call: Call, errand: Errand, dispatch: str) -> None:

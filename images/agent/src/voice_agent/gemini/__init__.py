@@ -3,6 +3,7 @@
 from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint, Progress, ToolCall
 from voice_agent.gemini.endpoint import client, http_options
 from voice_agent.gemini.model import ResumableModel, realtime_model
+from voice_agent.gemini.recovery import UnreachableError
 from voice_agent.gemini.session import ResumableSession
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "ResumableModel",
     "ResumableSession",
     "ToolCall",
+    "UnreachableError",
     "client",
     "http_options",
     "realtime_model",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.genai.errors import APIError
+from livekit.agents import APIConnectionError
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 # RFC 6455, and google.genai's own stand-in for a connection that ended without a close frame.
@@ -24,6 +25,10 @@ _HANDLE_TRIES_IF_AWAY = 6
 _TRIES = 3
 # How many chat items are told to a new session after one that was too long for the service; then none.
 _HISTORY_LIMITS = (40, 10, 0)
+
+
+class UnreachableError(APIConnectionError):
+    """The service could not be reached from this process; from another pod it may be."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from voice_agent.gemini.audio import CallerAudio
 from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint, Progress
 from voice_agent.gemini.connection import Connection
 from voice_agent.gemini.endpoint import CONNECT_TIMEOUT_SECONDS
-from voice_agent.gemini.recovery import Ending, Recovery
+from voice_agent.gemini.recovery import Ending, Recovery, UnreachableError
 from voice_agent.gemini.turn import Replay, Resumption, Turn
 from voice_agent.telemetry import metrics
 
@@ -290,7 +290,8 @@ class ResumableSession(plugin.RealtimeSession):
         )
         self._over = True
         self._finish_generation()
-        self._emit_error(APIConnectionError(f"Gemini is lost: {error}"), recoverable=False)
+        kind = UnreachableError if ending.reason == "unreachable" else APIConnectionError
+        self._emit_error(kind(f"Gemini is lost: {error}"), recoverable=False)
 
     async def _serve_once(self) -> Ending:
         """Connect, and serve the call until the connection ends."""

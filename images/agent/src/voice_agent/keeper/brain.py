@@ -37,13 +37,22 @@ class Brain:
             lead.
         pods: the fleet's pods, for corroboration.
         peers: the other keepers, for corroboration.
+        agent_name: the fleet's, see `Recovery`.
     """
 
-    def __init__(self, client: api.LiveKitAPI, store: Store, leadership: Leadership, pods: Pods, peers: Peers) -> None:
+    def __init__(
+        self,
+        client: api.LiveKitAPI,
+        store: Store,
+        leadership: Leadership,
+        pods: Pods,
+        peers: Peers,
+        agent_name: str | None = None,
+    ) -> None:
         self._fleet = Fleet()
         self._leadership = leadership
         self._suspicion = Suspicion(self._fleet, client, pods, peers, AgentsInRooms(client), self._sight)
-        self._recovery = Recovery(client, store, self._supersede, self._agent_of, leadership)
+        self._recovery = Recovery(client, store, self._supersede, self._agent_of, leadership, agent_name)
         self._server: TetherServer | None = None
         self._missed = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import aiohttp
 from livekit import api
 from livekit.protocol import models
 
+from voice_agent.call.absence import RETURNS_WITHIN_SECONDS
 from voice_agent.call.errand import Errand, Kind, read, write
 from voice_agent.call.fence import epoch_told, serves
 from voice_agent.keeper.ports import Leadership
@@ -85,6 +87,7 @@ class Recovery:
         supersede: tells agents of a call below an epoch to leave, by their tethers.
         agent_of: the call's agent that is tethered now; None if none is.
         leadership: looked at before every try.
+        agent_name: by which agents are asked for too, if the lost one had another; None asks by that one's only.
     """
 
     def __init__(
@@ -94,12 +97,14 @@ class Recovery:
         supersede: Callable[[str, int], Awaitable[None]],
         agent_of: Callable[[str], Tethered | None],
         leadership: Leadership,
+        agent_name: str | None = None,
     ) -> None:
         self._client = client
         self._store = store
         self._supersede = supersede
         self._agent_of = agent_of
         self._leadership = leadership
+        self._agent_name = agent_name
 
     async def run(self, call: Tethered, *, silent: bool = False) -> Result:
         """Try until another agent has the call, its caller has left, or too much time has passed.
@@ -128,6 +133,8 @@ class Recovery:
 
     async def _until_one_comes(self, call: Tethered, *, silent: bool) -> _Sent | Result:
         pause, epoch = _FIRST_PAUSE_SECONDS, call.epoch
+        # A fleet that was given another name has pods of the old one only as long as those drain.
+        names = itertools.cycle(dict.fromkeys([call.agent_name, self._agent_name or call.agent_name]))
         while self._leadership.leading:
             try:
                 if not await self._caller_waits(call):
@@ -139,7 +146,8 @@ class Recovery:
                     self._fence(call, epoch), self._job_metadata(call), self._agents(call.room)
                 )
                 at_once = _DISPATCHES_AT_ONCE_IF_SILENT if silent else _DISPATCHES_AT_ONCE
-                sent = await self._send_agent(call, epoch, told, before, at_once=at_once)
+                asked = replace(call, agent_name=next(names))
+                sent = await self._send_agent(asked, epoch, told, before, at_once=at_once)
             except (_NoAgentError, StoreError, *API_ERRORS) as error:
                 logger.warning("call %s has no agent yet: %s", call.call, str(error) or type(error).__name__)
             except Exception:
@@ -152,12 +160,18 @@ class Recovery:
         return Result.LEFT_TO_ANOTHER
 
     async def _caller_waits(self, call: Tethered) -> bool:
-        """Whether the caller is in that very room: a dispatch for a room that is gone would create it."""
-        listed = self._client.room.list_rooms(api.ListRoomsRequest(names=[call.room]))
-        rooms, people = await asyncio.gather(listed, self._participants(call.room))
-        return any(room.sid == call.room_sid for room in rooms.rooms) and any(
-            person.identity == call.caller and person.kind != models.ParticipantInfo.Kind.AGENT for person in people
-        )
+        """Whether the caller is in that very room, or returns to it: a dispatch for a room that is gone creates it."""
+        until = time.monotonic() + RETURNS_WITHIN_SECONDS
+        while True:
+            listed = self._client.room.list_rooms(api.ListRoomsRequest(names=[call.room]))
+            rooms, people = await asyncio.gather(listed, self._participants(call.room))
+            if all(room.sid != call.room_sid for room in rooms.rooms):
+                return False
+            if any(p.identity == call.caller and p.kind != models.ParticipantInfo.Kind.AGENT for p in people):
+                return True
+            if time.monotonic() >= until:
+                return False
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _fence(self, call: Tethered, epoch: int) -> None:
         await self._supersede(call.call, epoch)

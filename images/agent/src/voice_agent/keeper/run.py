@@ -82,7 +82,7 @@ async def _keep(settings: KeeperSettings) -> None:
             await stack.enter_async_context(_running(leader.run(), "lease"))
         else:
             metrics.KEEPER_LEADING.set(1)
-        brain = Brain(client, store, leadership, pods or UnknownPods(), peers)
+        brain = Brain(client, store, leadership, pods or UnknownPods(), peers, settings.agent_name)
         reconciliation = Reconciliation(client, settings.agent_name, brain, leadership, peers)
         tethers = TetherServer(store, _authenticator(settings, server), brain)
         brain.attach(tethers)

@@ -119,7 +119,7 @@ class Settings(Common):
         float,
         setting(
             "GEMINI_RECONNECT_SECONDS",
-            "how long a call goes on trying to reach Gemini before it ends with an error",
+            "how long a call goes on trying to reach Gemini before its agent leaves with an error",
             "set it to a number of seconds from 0 up",
             ge=0,
         ),

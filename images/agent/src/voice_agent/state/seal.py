@@ -12,8 +12,8 @@ class SealError(Exception):
 class Seal:
     """Encrypts and authenticates snapshots.
 
-    To rotate: put the new key first and let every pod start with it; when the calls that began before are over,
-    or after the store's TTL, leave the old one out.
+    To rotate: put the new key last and let every pod start with it, so that each can open what another seals with it;
+    then put it first; and when the calls that began before are over, or after the store's TTL, leave the old one out.
 
     Args:
         keys: base64 of 32 bytes each, as `Fernet.generate_key` makes them. The first seals, each opens.

@@ -28,6 +28,7 @@ from voice_agent.call.handover.wire import (
     State,
     TakeRequest,
     is_agent,
+    is_alive,
 )
 from voice_agent.call.live import Call, path_of
 from voice_agent.gemini import ModelCheckpoint
@@ -43,6 +44,10 @@ DISPATCHES = 3
 # A successor without a warm process starts one (3 s on an idle core, several times that on a starved one).
 MET_WITHIN_SECONDS = 30.0
 TAKEN_WITHIN_SECONDS = 10.0
+# A successor that lives answers in some ten milliseconds; one that is starved, at the next try.
+ALIVE_WITHIN_SECONDS = 1.5
+# After an answer that was slower than this the boundary may be past.
+ANSWERS_AT_ONCE_SECONDS = 0.3
 ANSWERED_AFTER_SECONDS = 0.2
 LAST_WORDS_SECONDS = 3.0
 STOPPED_WITHIN_SECONDS = 0.5
@@ -160,9 +165,7 @@ class _Attempt:
                 raise
 
     async def _give(self) -> None:
-        await boundary.until(self._call, self._deadline, self._gone, self._starved)
-        if self._gone.is_set():
-            raise NoSuccessorError("it left while we waited for the turn's end")
+        await self._boundary()
         began = time.monotonic()
         try:
             await self._call.hold()
@@ -187,6 +190,21 @@ class _Attempt:
 
         # Our answer to `taken` must be out before we leave.
         await asyncio.sleep(ANSWERED_AFTER_SECONDS)
+
+    async def _boundary(self) -> None:
+        """Wait for the turn boundary, and see that the successor still lives: from then on nobody else answers."""
+        while True:
+            await boundary.until(self._call, self._deadline, self._gone, self._starved)
+            if self._gone.is_set():
+                raise NoSuccessorError("it left while we waited for the turn's end")
+            if self._deadline.passed:
+                return
+            asked_at = time.monotonic()
+            if not await is_alive(self._room, self._successor, ALIVE_WITHIN_SECONDS):
+                await self._remove_successor()
+                raise NoSuccessorError("it does not answer any more")
+            if time.monotonic() - asked_at < ANSWERS_AT_ONCE_SECONDS:
+                return
 
     def _starved(self) -> bool:
         return bool(self._processor.starved) or not self._successor_calm.is_set()

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from voice_agent.call.errand import Errand
 from voice_agent.call.handover import calm
 from voice_agent.call.handover.wire import (
+    ALIVE,
     CALM,
     MEET,
     STATE_TOPIC,
@@ -60,6 +61,7 @@ class Taking:
         """
         if not await is_agent(self._room, self._errand.predecessor):
             raise TakeError("the agent that called for a successor is gone")
+        self._room.local_participant.register_rpc_method(ALIVE, self._alive)
         answer = await self._ask(MEET, Greeting(nonce=self._errand.nonce), ANSWER_WITHIN_SECONDS)
         return Introduction.model_validate_json(answer)
 
@@ -99,6 +101,9 @@ class Taking:
                 raise TakeError("the agent before keeps the call") from None
             if not self._room.isconnected():
                 raise TakeError("the agent before has removed this one") from None
+
+    async def _alive(self, _: rtc.RpcInvocationData) -> str:
+        return ""
 
     async def _ask(self, method: str, request: Greeting, seconds: float) -> str:
         asking = asyncio.ensure_future(

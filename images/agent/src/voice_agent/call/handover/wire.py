@@ -14,11 +14,15 @@ MEET = "voice-agent.meet"
 TAKE = "voice-agent.take"
 CALM = "voice-agent.calm"
 TAKEN = "voice-agent.taken"
+ALIVE = "voice-agent.alive"
+"""Asked of the successor: the room shows an agent whose process died for some 20 s more."""
 
 STATE_TOPIC = "voice-agent.state"
 """The byte stream with the state: an RPC's answer holds 15 kB by LiveKit's documentation, a long call's state more."""
 
 KNOWN_WITHIN_SECONDS = 5.0
+# LiveKit's client takes the longest way to the other off what it is given.
+_RPC_SECONDS = 10.0
 
 
 class _Frozen(BaseModel):
@@ -93,3 +97,17 @@ async def is_agent(room: rtc.Room, identity: str) -> bool:
         room.off("participant_connected", check)
     participant = room.remote_participants.get(identity)
     return participant is not None and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+
+
+async def is_alive(room: rtc.Room, identity: str, seconds: float) -> bool:
+    """Whether a successor's process answers in time; one of an earlier release knows no such question, and counts."""
+    try:
+        async with asyncio.timeout(seconds):
+            await room.local_participant.perform_rpc(
+                destination_identity=identity, method=ALIVE, payload="", response_timeout=_RPC_SECONDS
+            )
+    except TimeoutError:
+        return False
+    except rtc.RpcError as error:
+        return error.code == rtc.RpcError.ErrorCode.UNSUPPORTED_METHOD
+    return True
