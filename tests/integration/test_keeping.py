@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from livekit import api
 from pydantic import JsonValue
 
 from lab.callers import CallFleet, CallPlan
+from lab.gemini import simulator
 from lab.livekit import LiveKit
 from lab.peer import dispatch, remove_agents
 from lab.two_pods import two_pods
-from lab.worker import worker
+from lab.worker import environment, worker
 from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.snapshot import Snapshot, decode
 from voice_agent.state.memory import MemoryStore
@@ -163,7 +164,7 @@ async def test_a_snapshot_that_cannot_be_restored_makes_a_new_conversation_and_i
         await _recover(livekit, lost)
         await two.logged("cart opened")
         assert not (await two.logged("call recovered"))["memory_kept"]
-        await fleet.more_answers(1)
+        await fleet.more_answers(2)
         assert await two.metric(RESTORED.format(reason="broken", result="fresh")) == 1
         [report] = await fleet.finish()
     assert not report.lost
@@ -184,6 +185,21 @@ async def test_an_agent_that_dies_before_it_has_the_conversation_is_known_to_be_
         two.send_to_group(signal.SIGKILL)
         second, loss = await asyncio.wait_for(keeper.ended.get(), 10)
     assert (second.pod, second.epoch, loss) == ("two", 2, Loss.CLOSED)
+
+
+async def test_an_agent_that_cannot_reach_the_model_leaves_its_caller_to_the_keepers(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
+) -> None:
+    async with AsyncExitStack() as near:
+        variables |= environment(livekit, await near.enter_async_context(simulator()))
+        async with worker(variables | {"GEMINI_RECONNECT_SECONDS": "1"}, pod="one") as one:
+            await one.ready()
+            async with CallFleet(plan, 1) as fleet:
+                await fleet.all_answering()
+                await near.aclose()
+                await one.logged("call over: error")
+                _, loss = await asyncio.wait_for(keeper.ended.get(), 30)
+    assert loss is Loss.CLOSED
 
 
 async def test_an_agent_that_livekit_sends_by_itself_goes_on_with_the_memory(

@@ -12,7 +12,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from lab.callers import CallFleet, CallPlan, CallReport, assert_ok
-from lab.gemini import Simulator, simulator
+from lab.gemini import Simulator
 from lab.keeper import SECRET, Keeper, keeper
 from lab.livekit import LiveKit
 from lab.peer import agents, dispatch, dispatches, remove_agents
@@ -127,24 +127,6 @@ async def test_calls_that_a_drain_leaves_at_its_deadline_are_taken_up(
     assert all(line["memory_kept"] for line in recovered)
     for report in reports:
         taken_up(report, ["one", "two"])
-
-
-async def test_a_call_whose_pod_cannot_reach_the_model_is_taken_up_by_one_that_can(
-    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper
-) -> None:
-    async with AsyncExitStack() as near:
-        only_one = environment(livekit, await near.enter_async_context(simulator()))
-        only_one = {name: only_one[name] for name in ("GEMINI_BASE_URL", "SSL_CERT_FILE")}
-        only_one["GEMINI_RECONNECT_SECONDS"] = "1"
-        plan = replace(plan, give_up_after=10, answer_timeout_s=3)
-        async with two_pods(variables, plan, only_one=only_one) as (one, two, fleet):
-            await near.aclose()
-            await one.logged("call over: error")
-            await two.logged("call recovered")
-            await fleet.more_answers(2)
-            [report] = await fleet.finish()
-    assert not report.lost
-    assert report.pods == ["one", "two"]
 
 
 async def test_a_call_waits_for_a_free_slot(variables: dict[str, str], plan: CallPlan, one_keeper: Keeper) -> None:
