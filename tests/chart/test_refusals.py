@@ -327,6 +327,14 @@ BAD_VALUES = {
         ["--set", KEDA, "--set-json", 'autoscaling.keda.query="sum(x{a=\\"{{ .Release.Name }\\"})"'],
         "autoscaling.keda.query opens a template by {{ and does not close it",
     ),
+    "a template that refers to nothing": (
+        ["--set-json", 'extraEnv=[{"name":"A","value":"{{ .Values.my.name | default \\"x\\" }}"}]'],
+        "extraEnv refers to .Values.my.name, but the values have no .Values.my to look into",
+    ),
+    "a template that looks into text": (
+        ["--set-json", 'extraObjects=["{{ $.Values.image.tag.mine }}"]'],
+        "extraObjects refers to .Values.image.tag.mine, but the values have no .Values.image.tag to look into",
+    ),
     "names that nobody looks up": (["--set", "dnsPolicy=None"], "dnsConfig.nameservers is not set"),
     "keepers that nobody finds": (
         ["--set", "dnsPolicy=Default"],
