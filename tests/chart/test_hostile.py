@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ import pytest
 import yaml
 
 from chart.default_values import LEAVES, PLACES, Place, placed
-from chart.helm import RenderError, merged, objects, render
+from chart.helm import MAJORS, MINIMAL, RenderError, merged, objects, render
 from lab.generate import EVERYTHING
 from lab.paths import CHART, ROOT, tool
 
@@ -263,6 +264,29 @@ def test_what_a_parent_chart_shares(parent: Path, tmp_path: Path, shared: Any, k
     assert not list(_invalid(manifests))
     assert kinds <= {each["kind"] for each in objects(manifests)}
     assert not _refused_by_schemas({"parent": manifests}, tmp_path / "rendered")
+
+
+@pytest.mark.parametrize("helm", MAJORS)
+def test_a_parent_chart_takes_defaults_away_without_null(parent: Path, tmp_path: Path, helm: str) -> None:
+    """Helm 4 loses the nulls of a parent's own values.yaml, and of what is given by the command line it does not."""
+    chart = shutil.copytree(parent, tmp_path / "chart")
+    values = {
+        **yaml.safe_load(MINIMAL.read_text()),
+        "autoscaling": {"enabled": False},
+        "command": ["python"],
+        "keeper": {"enabled": False},
+        "podDisruptionBudget": {"maxUnavailable": "", "minAvailable": 1},
+        "probes": {"startup": False, "readiness": False, "liveness": False},
+        "replicas": 2,
+    }
+    (chart / "values.yaml").write_text(json.dumps({"voice-agent": values}))
+    made = {
+        each["kind"]: each["spec"] for each in objects(render(values=None, chart=chart, helm=helm)) if "spec" in each
+    }
+    assert made["PodDisruptionBudget"]["minAvailable"] == 1
+    assert "maxUnavailable" not in made["PodDisruptionBudget"]
+    assert made["Deployment"]["replicas"] == 2
+    assert not [key for key in made["Deployment"]["template"]["spec"]["containers"][0] if "Probe" in key]
 
 
 def test_a_parent_chart_switches_it_off(parent: Path, tmp_path: Path) -> None:
