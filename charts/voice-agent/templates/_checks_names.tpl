@@ -21,10 +21,17 @@
 {{- end -}}
 {{- end -}}
 {{- range $index, $object := $v.extraObjects -}}
-{{- $text := kindIs "string" $object | ternary $object (toJson $object) -}}
-{{- $made := tpl $text $ | trim -}}
-{{- if and $made (not (and (contains "apiVersion" $made) (contains "kind" $made))) -}}
-{{- $problems = append $problems (printf "extraObjects[%d] is %s, which has no apiVersion and kind. Make it an object, as a map or as text." $index (trunc 100 $made | quote)) -}}
+{{- $made := tpl (ternary $object (toYaml $object) (kindIs "string" $object)) $ -}}
+{{- range regexSplit "(?m)^---([ \\t].*)?$" $made -1 -}}
+{{- $parsed := fromYaml . -}}
+{{- $metadata := ternary $parsed.metadata dict (kindIs "map" $parsed.metadata) -}}
+{{- $name := get $metadata "name" | default (ternary $metadata.generateName "" (contains "helm.sh/hook" .)) -}}
+{{- if not $parsed -}}
+{{- else if not (and $parsed.apiVersion (kindIs "string" $parsed.apiVersion) $parsed.kind (kindIs "string" $parsed.kind)) -}}
+{{- $problems = append $problems (printf "extraObjects[%d] is %s, which has no apiVersion and kind, or is no YAML. Make it an object, as a map or as text." $index (trim . | trunc 100 | quote)) -}}
+{{- else if not (or (hasSuffix "List" $parsed.kind) (and $name (kindIs "string" $name))) -}}
+{{- $problems = append $problems (printf "extraObjects[%d] is a %s without a name that is text. Set its metadata.name." $index $parsed.kind) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $problems -}}
