@@ -491,7 +491,7 @@ BAD_VALUES = {
     ),
     "an object without a name": (
         ["--set-json", 'extraObjects=[{"apiVersion":"v1","kind":"ConfigMap","metadata":{}}]'],
-        "extraObjects[0] is a ConfigMap without a name that is text. Set its metadata.name.",
+        "extraObjects[0] is a ConfigMap whose metadata.name is not set. Set it to text",
     ),
     "a container of the worker's name": (
         ["--set-json", 'extraContainers=[{"name":"worker","image":"x"}]'],
