@@ -478,6 +478,15 @@ BAD_VALUES = {
         ["--set-json", 'extraEnv=[{"name":"A","value":"a{{ }}"}]'],
         "extraEnv has a template with nothing in it, {{ }}",
     ),
+    "a template that makes another list": (
+        ["--set-json", r'extraEnv=[{"name":"A","value":"a{{ \"\\n- b\" }}"}]'],
+        "extraEnv is no list of maps once its templates are filled in. Have them quoted: {{ VALUE | quote }}.",
+    ),
+    "a port without a letter": (["--set-json", 'extraPorts=[{"name":"80","containerPort":80}]'], "/extraPorts/0/name"),
+    "a name of another kind": (
+        ["--set-json", 'extraObjects=["{apiVersion: v1, kind: ConfigMap, metadata: {name: 1}}"]'],
+        "extraObjects[0] is a ConfigMap whose metadata.name is 1. Set it to text",
+    ),
     "text that is no YAML": (
         ["--set-json", 'extraObjects=["apiVersion: v1\\nkind: [ConfigMap"]'],
         'extraObjects[0] is "apiVersion: v1\\nkind: [ConfigMap", which has no apiVersion and kind, or is no YAML',
