@@ -15,6 +15,7 @@ from lab.paths import CHART
 
 KEDA = "autoscaling.mode=keda,autoscaling.keda.serverAddress=http://prometheus:9090"
 MOUNTED = "secretManager.enabled=true,secretManager.project=p"
+SAFE_TO_EVICT = "podAnnotations.cluster-autoscaler\\.kubernetes\\.io/safe-to-evict"
 VALKEY = "state.store=redis,state.encryption.existingSecret.name=k,state.valkey.enabled=true"
 
 BAD_VALUES = {
@@ -327,6 +328,14 @@ BAD_VALUES = {
         ["--set", KEDA, "--set-json", 'autoscaling.keda.query="sum(x{a=\\"{{ .Release.Name }\\"})"'],
         "autoscaling.keda.query opens a template by {{ and does not close it",
     ),
+    "a template that refers to nothing": (
+        ["--set-json", 'extraEnv=[{"name":"A","value":"{{ .Values.my.name | default \\"x\\" }}"}]'],
+        "extraEnv refers to .Values.my.name, but the values have no .Values.my to look into",
+    ),
+    "a template that looks into text": (
+        ["--set-json", 'extraObjects=["{{ $.Values.image.tag.mine }}"]'],
+        "extraObjects refers to .Values.image.tag.mine, but the values have no .Values.image.tag to look into",
+    ),
     "names that nobody looks up": (["--set", "dnsPolicy=None"], "dnsConfig.nameservers is not set"),
     "keepers that nobody finds": (
         ["--set", "dnsPolicy=Default"],
@@ -367,6 +376,215 @@ BAD_VALUES = {
     "null where a group is needed": (["--set-json", "telemetry.metrics=null"], "metrics"),
     "null where a choice is needed": (["--set-json", "autoscaling.mode=null"], "mode"),
     "list where a map is needed": (["--set-json", 'agent=["x"]'], "agent"),
+    "an address with a space": (
+        ["--set", "livekit.url=wss://a b"],
+        'livekit.url is "wss://a b", which is not a LiveKit URL',
+    ),
+    "a collector without a scheme": (
+        ["--set", "telemetry.traces.otlpEndpoint=collector:4318"],
+        'telemetry.traces.otlpEndpoint is "collector:4318", which is not a URL. Begin it with http://',
+    ),
+    "a password in a query": (
+        ["--set", "state.store=redis,state.redis.url=redis://redis/0?password=hidden"],
+        "state.redis.url holds a password",
+    ),
+    "a password with a slash": (
+        ["--set", "state.store=redis,state.redis.url=redis://user:a/b@redis/0"],
+        "state.redis.url holds a password",
+    ),
+    "a store that nothing uses": (
+        ["--set", "state.redis.url=redis://:hidden@redis/0?password=hidden"],
+        'state.redis.url is "redis://redis/0", but state.store is memory: nothing would use it',
+    ),
+    "a hook that sleeps for minutes": (
+        ["--set-json", 'lifecycle={"preStop":{"exec":{"command":["sh","-c","sleep 5m"]}}}'],
+        "lifecycle.preStop sleeps 300 s",
+    ),
+    "a hook whose seconds begin with 0": (
+        ["--set-json", 'lifecycle={"preStop":{"exec":{"command":["sleep","0100"]}}}'],
+        "lifecycle.preStop sleeps 100 s",
+    ),
+    "a hook that sleeps for ages": (
+        ["--set-json", 'lifecycle={"preStop":{"exec":{"command":["sleep","99999999999999999999"]}}}'],
+        "lifecycle.preStop sleeps 999999 s",
+    ),
+    "a hook that sleeps beyond the grace": (
+        ["--set", "lifecycle.postStart.sleep.seconds=600"],
+        "lifecycle.postStart.sleep.seconds is 600, but drain.gracePeriodSeconds is 600, and Kubernetes accepts less",
+    ),
+    "nodes of two architectures": (
+        ["--set", "gke.arch=arm64,nodeSelector.kubernetes\\.io/arch=amd64"],
+        'gke.arch asks for nodes with kubernetes.io/arch "arm64", and nodeSelector has "amd64"',
+    ),
+    "extended run time that is taken back": (
+        ["--set", "gke.extendedRunTime=true", "--set-string", f"{SAFE_TO_EVICT}=true"],
+        'podAnnotations has cluster-autoscaler.kubernetes.io/safe-to-evict "true", which takes it back',
+    ),
+    "extended run time by an annotation, on Spot": (
+        [
+            *("--set", "gke.spot=true,drain.gracePeriodSeconds=25,drain.finishWithinSeconds=3"),
+            *("--set-string", f"{SAFE_TO_EVICT}=false"),
+        ],
+        "Either set gke.spot=false, or take that out of podAnnotations",
+    ),
+    "extended run time by an annotation, with a class": (
+        ["--set", "gke.computeClass=c", "--set-string", f"{SAFE_TO_EVICT}=false"],
+        'podAnnotations has cluster-autoscaler.kubernetes.io/safe-to-evict "false" and gke.computeClass is "c"',
+    ),
+    "a store of secrets that has none": (
+        ["--set", "externalSecrets.enabled=true,externalSecrets.storeRef.name=s"],
+        "externalSecrets.enabled is true, but externalSecrets.remote names no secret",
+    ),
+    "a remote secret that nothing reads": (
+        [
+            "--set",
+            "externalSecrets.enabled=true,externalSecrets.storeRef.name=s,externalSecrets.remote.redis.password=p",
+        ],
+        "externalSecrets.remote.redis is set, but state.store is memory: nothing would read it. Empty it.",
+    ),
+    "a mounted secret that nothing reads": (
+        ["--set", f"{MOUNTED},keeper.enabled=false,secretManager.secrets.state.keys=k"],
+        "secretManager.secrets.state is set, but keeper.enabled is false: nothing would read it. Empty it.",
+    ),
+    "a remote key of Gemini's beside Vertex AI": (
+        [
+            *("--set", "externalSecrets.enabled=true,externalSecrets.storeRef.name=s"),
+            *("--set", "externalSecrets.remote.gemini.apiKey=g,gemini.apiKey.existingSecret.name="),
+            *("--set", "gemini.vertexai.enabled=true,gemini.vertexai.project=p"),
+        ],
+        'externalSecrets.remote.gemini.apiKey is "g": the worker uses one or the other',
+    ),
+    "a template for another program": (
+        ["--set-json", 'extraObjects=["summary: {{ $labels.pod }} is slow"]'],
+        "extraObjects uses $labels in a template, which is not set there. Write {{ `{{ $labels.pod }}` }}",
+    ),
+    "a template that looks into nothing of Helm's": (
+        ["--set-json", 'extraEnv=[{"name":"A","value":"{{ .Labels.pod }}"}]'],
+        "extraEnv refers to .Labels.pod, but templates know no .Labels",
+    ),
+    "a template that asks for something else first": (
+        ["--set-json", 'extraEnv=[{"name":"A","value":"{{ if .Values.keeper }}{{ .Values.my.name }}{{ end }}"}]'],
+        "extraEnv refers to .Values.my.name, but the values have no .Values.my",
+    ),
+    "a template whose condition looks into nothing": (
+        ["--set-json", 'extraEnv=[{"name":"A","value":"{{ if .Values.my.name }}a{{ end }}"}]'],
+        "extraEnv refers to .Values.my.name, but the values have no .Values.my",
+    ),
+    "a block without an end": (
+        ["--set-json", 'extraEnv=[{"name":"A","value":"{{ if .Values.keeper }}a"}]'],
+        "extraEnv has 1 of if, with, range and define in its templates, and 0 of end",
+    ),
+    "a template of nothing": (
+        ["--set-json", 'extraEnv=[{"name":"A","value":"a{{ }}"}]'],
+        "extraEnv has a template with nothing in it, {{ }}",
+    ),
+    "a template that makes another list": (
+        ["--set-json", r'extraEnv=[{"name":"A","value":"a{{ \"\\n- b\" }}"}]'],
+        "extraEnv is no list of maps once its templates are filled in. Have them quoted: {{ VALUE | quote }}.",
+    ),
+    "a port without a letter": (["--set-json", 'extraPorts=[{"name":"80","containerPort":80}]'], "/extraPorts/0/name"),
+    "a name of another kind": (
+        ["--set-json", 'extraObjects=["{apiVersion: v1, kind: ConfigMap, metadata: {name: 1}}"]'],
+        "extraObjects[0] is a ConfigMap whose metadata.name is 1. Set it to text",
+    ),
+    "text that is no YAML": (
+        ["--set-json", 'extraObjects=["apiVersion: v1\\nkind: [ConfigMap"]'],
+        'extraObjects[0] is "apiVersion: v1\\nkind: [ConfigMap", which has no apiVersion and kind, or is no YAML',
+    ),
+    "a second object of no kind": (
+        [
+            "--set-json",
+            'extraObjects=["apiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: a}\\n---\\napiVersion: v1\\nkind: 1"]',
+        ],
+        'extraObjects[0] is "apiVersion: v1\\nkind: 1", which has no apiVersion and kind',
+    ),
+    "an object without a name": (
+        ["--set-json", 'extraObjects=[{"apiVersion":"v1","kind":"ConfigMap","metadata":{}}]'],
+        "extraObjects[0] is a ConfigMap whose metadata.name is not set. Set it to text",
+    ),
+    "a container of the worker's name": (
+        ["--set-json", 'extraContainers=[{"name":"worker","image":"x"}]'],
+        "extraContainers has a container of the name worker, and the pod has another",
+    ),
+    "two containers of a name": (
+        ["--set-json", 'initContainers=[{"name":"a","image":"x"}],extraContainers=[{"name":"a","image":"x"}]'],
+        "extraContainers has a container of the name a, and the pod has another",
+    ),
+    "a port of the worker's name": (
+        ["--set", "extraPorts[0].name=met{{ `rics` }},extraPorts[0].containerPort=1"],
+        "extraPorts has a port named metrics, and the container has another",
+    ),
+    "a port of the worker's number": (
+        ["--set", "extraPorts[0].containerPort=8080"],
+        "extraPorts has a port 8080/TCP, and the container has another",
+    ),
+    "a mount of no volume": (
+        ["--set-json", 'extraVolumeMounts=[{"name":"mine","mountPath":"/mine"}]'],
+        "extraVolumeMounts mounts the volume mine, which the pod has not. Add it to extraVolumes, or correct the name: "
+        "there are tmp, keeper-token.",
+    ),
+    "a container's mount of no volume": (
+        [
+            "--set-json",
+            'initContainers=[{"name":"a","image":"x","volumeMounts":[{"name":"mine","mountPath":"/mine"}]}]',
+        ],
+        "initContainers: the container a mounts the volume mine, which the pod has not",
+    ),
+    "a metric as a path": (
+        ["--set", "autoscaling.mode=external,autoscaling.external.metricName=custom/calls"],
+        'autoscaling.external.metricName is "custom/calls", and Kubernetes accepts neither / nor % in it. Write | for',
+    ),
+    "a metric's label that is none": (
+        ["--set-json", 'autoscaling.external.matchLabels={"resource.labels.namespace":"a b"}'],
+        "/autoscaling/external/matchLabels/resource.labels.namespace",
+    ),
+    "alerts about a command": (
+        [
+            *("--set", "telemetry.metrics.rules.enabled=true,command={python}"),
+            *("--set", "probes.startup=null,probes.readiness=null,probes.liveness=null"),
+        ],
+        'telemetry.metrics.rules.enabled is true, but command is "python"',
+    ),
+    "a call that outgrows its container": (
+        ["--set", "agent.callMemoryLimitMiB=4096"],
+        "agent.callMemoryLimitMiB is 4096 and resources.limits.memory is 2Gi: the container would be killed first",
+    ),
+    "a variable's name with =": (["--set", "extraEnv[0].name=A=B"], "/extraEnv/0/name"),
+    "a variable from two places": (
+        ["--set-json", 'extraEnv=[{"name":"A","value":"a","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}]'],
+        "/extraEnv/0",
+    ),
+    "variables of two objects": (
+        ["--set-json", 'extraEnvFrom=[{"configMapRef":{"name":"a"},"secretRef":{"name":"a"}}]'],
+        "/extraEnvFrom/0",
+    ),
+    "a container without an image": (["--set", "initContainers[0].name=a"], "missing property 'image'"),
+    "a container's probe that asks nothing": (
+        ["--set-json", 'extraContainers=[{"name":"a","image":"x","livenessProbe":{"periodSeconds":1}}]'],
+        "/extraContainers/0/livenessProbe",
+    ),
+    "a port of too long a name": (
+        ["--set", "extraPorts[0].name=a-port-of-15-let,extraPorts[0].containerPort=1"],
+        "/extraPorts/0/name",
+    ),
+    "a toleration of every value, and of one": (
+        ["--set", "tolerations[0].operator=Exists,tolerations[0].value=x"],
+        "/tolerations/0/value",
+    ),
+    "an address that is none": (["--set", "networkPolicy.egressCIDRs={fe80:::/10}"], "/networkPolicy/egressCIDRs/0"),
+    "ports without a first": (
+        ["--set-json", 'networkPolicy.extraEgress=[{"ports":[{"endPort":5}]}]'],
+        "missing property 'port'",
+    ),
+    "too many name servers": (
+        ["--set", "dnsConfig.nameservers={10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4}"],
+        "/dnsConfig/nameservers",
+    ),
+    "a liveness that counts successes": (["--set", "probes.liveness.successThreshold=2"], "value must be 1"),
+    "a profile that is not named": (
+        ["--set", "podSecurityContext.seccompProfile.type=Localhost"],
+        "missing property 'localhostProfile'",
+    ),
 }
 
 

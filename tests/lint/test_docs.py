@@ -17,6 +17,7 @@ NOT_OURS = {
     "FailedMount",
     "0/1 Running",
     "values don't meet the specifications of the schema",
+    "error calling tpl",
 }
 PAGES = sorted(
     {*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.md")}

@@ -67,6 +67,8 @@ sum(voice_agent_call_slots_taken{{ printf "{%s}" (include "voice-agent.podMatche
 {{- $ownMetric = contains "voice_agent_call_slots_taken" (default "" $scaling.external.metricName) -}}
 {{- if not $scaling.external.metricName -}}
 {{- $problems = append $problems "autoscaling.mode is external, but autoscaling.external.metricName is not set. Name the metric whose sum is the number of calls, or leave it out for Managed Prometheus' name of the workers' own." -}}
+{{- else if regexMatch "[/%]" $scaling.external.metricName -}}
+{{- $problems = append $problems (printf "autoscaling.external.metricName is %q, and Kubernetes accepts neither / nor %% in it. Write | for /, as the Custom Metrics Stackdriver Adapter names metrics." $scaling.external.metricName) -}}
 {{- end -}}
 {{- else -}}
 {{- $ownMetric = not $scaling.keda.query -}}

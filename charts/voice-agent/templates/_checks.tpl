@@ -9,14 +9,14 @@ reported at once; each names the key, its value and the fix.
 
 {{- if not $v.livekit.url -}}
 {{- $problems = append $problems "livekit.url is not set. Set it to your LiveKit server, for example wss://my-project.livekit.cloud." -}}
-{{- else if not (regexMatch "^wss?://[^/?#\\s]+" $v.livekit.url) -}}
+{{- else if not (regexMatch "^wss?://[^/?#\\s]+[^\\s]*$" $v.livekit.url) -}}
 {{- $problems = append $problems (printf "livekit.url is %q, which is not a LiveKit URL. Begin it with wss:// (or ws:// inside the cluster)." $v.livekit.url) -}}
 {{- end -}}
 
 {{- if and $v.gemini.enabled $v.gemini.vertexai.enabled (not $v.gemini.vertexai.project) -}}
 {{- $problems = append $problems "gemini.vertexai.project is not set, and Vertex AI needs one. Set it to the project ID whose Vertex AI the pods use." -}}
 {{- end -}}
-{{- if and $v.gemini.baseUrl (not (regexMatch "^https?://[^/?#\\s]+" $v.gemini.baseUrl)) -}}
+{{- if and $v.gemini.baseUrl (not (regexMatch "^https?://[^/?#\\s]+[^\\s]*$" $v.gemini.baseUrl)) -}}
 {{- $problems = append $problems (printf "gemini.baseUrl is %q, which is not a URL. Begin it with https://, or empty it for Google's own endpoint." $v.gemini.baseUrl) -}}
 {{- end -}}
 
@@ -47,6 +47,14 @@ reported at once; each names the key, its value and the fix.
 {{- end -}}
 {{- end -}}
 
+{{- /* https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.37/#sleepaction-v1-core */ -}}
+{{- range $name, $hook := default dict $v.lifecycle -}}
+{{- $sleep := dig "sleep" "seconds" 0 (default dict $hook) | int64 -}}
+{{- if and $sleep (ge $sleep $grace) -}}
+{{- $problems = append $problems (printf "lifecycle.%s.sleep.seconds is %d, but drain.gracePeriodSeconds is %d, and Kubernetes accepts less than that. Set it to at most %d." $name $sleep $grace (sub $grace 1)) -}}
+{{- end -}}
+{{- end -}}
+
 {{- $ports := include "voice-agent.extraPortNames" . | fromJsonArray -}}
 {{- if not $v.command -}}
 {{- $ports = append $ports "probes" -}}
@@ -56,7 +64,7 @@ reported at once; each names the key, its value and the fix.
 {{- if gt (len $handlers) 1 -}}
 {{- $problems = append $problems (printf "probes.%s has the handlers %s; Kubernetes accepts one. Leave the others out." $name (join " and " $handlers)) -}}
 {{- else if and $probe (not $handlers) (not (has "probes" $ports)) -}}
-{{- $problems = append $problems (printf "command is %s, but probes.%s asks the image's own worker. Set probes.%s.httpGet, tcpSocket, exec or grpc to what your command answers, or probes.%s to null." (join " " $v.command | quote) $name $name $name) -}}
+{{- $problems = append $problems (printf "command is %s, but probes.%s asks the image's own worker. Set probes.%s.httpGet, tcpSocket, exec or grpc to what your command answers, or probes.%s to false." (join " " $v.command | quote) $name $name $name) -}}
 {{- end -}}
 {{- end -}}
 
@@ -78,9 +86,9 @@ reported at once; each names the key, its value and the fix.
 {{- if eq $v.state.store "redis" -}}
 {{- if not (or $v.state.redis.url $v.state.valkey.enabled) -}}
 {{- $problems = append $problems "state.store is redis, but state.redis.url is not set. Set it to your server, for example rediss://redis.example.internal:6379, or set state.valkey.enabled=true, or state.store to memory." -}}
-{{- else if and $v.state.redis.url (not (regexMatch "^(rediss?|sentinels?)://[^/?#\\s]+" $v.state.redis.url)) -}}
+{{- else if and $v.state.redis.url (not (regexMatch "^(rediss?|sentinels?)://[^/?#\\s]+[^\\s]*$" $v.state.redis.url)) -}}
 {{- $problems = append $problems (printf "state.redis.url is %q, which is not a server's URL. Begin it with redis://, rediss://, sentinel:// or sentinels://." $v.state.redis.url) -}}
-{{- else if and $v.state.redis.url (regexMatch "//[^/@]*:[^/@]*@" $v.state.redis.url) -}}
+{{- else if and $v.state.redis.url (regexMatch "//[^@]*:[^@]*@|[?&]password=" $v.state.redis.url) -}}
 {{- $problems = append $problems "state.redis.url holds a password. Put it into a Secret and name that in state.redis.existingSecret.name." -}}
 {{- end -}}
 {{- if not (or $v.state.encryption.existingSecret.name (dig "STATE_KEYS" "resource" "" $credentials)) -}}
@@ -89,6 +97,8 @@ reported at once; each names the key, its value and the fix.
 {{- if not $v.keeper.enabled -}}
 {{- $problems = append $problems "state.store is redis, but keeper.enabled is false, and only keepers use the store. Set keeper.enabled=true, or state.store to memory." -}}
 {{- end -}}
+{{- else if $v.state.redis.url -}}
+{{- $problems = append $problems (printf "state.redis.url is %q, but state.store is %s: nothing would use it. Set state.store=redis, or empty state.redis.url." (regexReplaceAll "[?].*" (regexReplaceAll "//.*@" $v.state.redis.url "//") "") $v.state.store) -}}
 {{- end -}}
 
 {{- $pods := $v.replicas | int64 -}}
@@ -112,7 +122,7 @@ reported at once; each names the key, its value and the fix.
 {{- $minSet := not (or (kindIs "invalid" $min) (eq (toString $min) "")) -}}
 {{- $maxSet := not (or (kindIs "invalid" $max) (eq (toString $max) "")) -}}
 {{- if and $minSet $maxSet -}}
-{{- $problems = append $problems (printf "podDisruptionBudget.minAvailable is %v and podDisruptionBudget.maxUnavailable is %v; Kubernetes accepts one. Set the other to null." $min $max) -}}
+{{- $problems = append $problems (printf "podDisruptionBudget.minAvailable is %v and podDisruptionBudget.maxUnavailable is %v; Kubernetes accepts one. Set the other to \"\"." $min $max) -}}
 {{- else if not (or $minSet $maxSet) -}}
 {{- $problems = append $problems "podDisruptionBudget.enabled is true, but neither minAvailable nor maxUnavailable is set. Set podDisruptionBudget.maxUnavailable, for example to 1." -}}
 {{- else if and $minSet (gt $pods 0) (ge (include "voice-agent.shareOf" (dict "share" $min "pods" $pods) | int64) $pods) -}}
@@ -124,6 +134,8 @@ reported at once; each names the key, its value and the fix.
 
 {{- if and (eq $v.telemetry.traces.exporter "otlp") (not $v.telemetry.traces.otlpEndpoint) -}}
 {{- $problems = append $problems "telemetry.traces.exporter is otlp, but telemetry.traces.otlpEndpoint is not set. Set it to your collector, for example http://otel-collector.monitoring:4318, or set the exporter to none." -}}
+{{- else if and $v.telemetry.traces.otlpEndpoint (not (regexMatch "^https?://[^/?#\\s]+[^\\s]*$" $v.telemetry.traces.otlpEndpoint)) -}}
+{{- $problems = append $problems (printf "telemetry.traces.otlpEndpoint is %q, which is not a URL. Begin it with http:// or https://, for example http://otel-collector.monitoring:4318." $v.telemetry.traces.otlpEndpoint) -}}
 {{- end -}}
 {{- if and (not $v.serviceAccount.create) $v.serviceAccount.workloadIdentity.gcpServiceAccount -}}
 {{- $problems = append $problems (printf "serviceAccount.workloadIdentity.gcpServiceAccount is %q, but serviceAccount.create is false, so there is nothing to annotate. Annotate your own ServiceAccount, or set serviceAccount.create=true." $v.serviceAccount.workloadIdentity.gcpServiceAccount) -}}

@@ -21,10 +21,17 @@
 {{- end -}}
 {{- end -}}
 {{- range $index, $object := $v.extraObjects -}}
-{{- $text := kindIs "string" $object | ternary $object (toJson $object) -}}
-{{- $made := tpl $text $ | trim -}}
-{{- if and $made (not (and (contains "apiVersion" $made) (contains "kind" $made))) -}}
-{{- $problems = append $problems (printf "extraObjects[%d] is %s, which has no apiVersion and kind. Make it an object, as a map or as text." $index (trunc 100 $made | quote)) -}}
+{{- $made := tpl (ternary $object (toYaml $object) (kindIs "string" $object)) $ -}}
+{{- range regexSplit "(?m)^---([ \\t].*)?$" $made -1 -}}
+{{- $parsed := fromYaml . -}}
+{{- $metadata := ternary $parsed.metadata dict (kindIs "map" $parsed.metadata) -}}
+{{- $name := get $metadata "name" | default (ternary $metadata.generateName "" (contains "helm.sh/hook" .)) -}}
+{{- if not $parsed -}}
+{{- else if not (and (kindIs "string" $parsed.apiVersion) (kindIs "string" $parsed.kind) (regexMatch "^[-./a-z0-9]{1,253} [A-Za-z0-9]{1,63}$" (printf "%s %s" $parsed.apiVersion $parsed.kind))) -}}
+{{- $problems = append $problems (printf "extraObjects[%d] is %s, which has no apiVersion and kind, or is no YAML. Make it an object, as a map or as text." $index (trim . | trunc 100 | quote)) -}}
+{{- else if not (or (hasSuffix "List" $parsed.kind) (and (kindIs "string" $name) (regexMatch "^[!-$&-.0-~]{1,253}$" $name))) -}}
+{{- $problems = append $problems (printf "extraObjects[%d] is a %s whose metadata.name is %s. Set it to text of letters, digits, - and ., of 253 at most." $index $parsed.kind (ternary "not set" (toJson $name | trunc 100) (empty $name))) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $problems -}}

@@ -12,6 +12,12 @@
 {{- end -}}
 {{- end -}}
 
+{{- $room := dig "limits" "memory" "" $v.resources -}}
+{{- $call := $v.agent.callMemoryLimitMiB | int64 -}}
+{{- if and $room (not $v.command) (gt (mulf $call 1048576) (include "voice-agent.quantity" $room | float64)) -}}
+{{- $problems = append $problems (printf "agent.callMemoryLimitMiB is %d and resources.limits.memory is %v: the container would be killed first, with all its calls. Set agent.callMemoryLimitMiB to less than that, or resources.limits.memory to more than %dMi." $call $room $call) -}}
+{{- end -}}
+
 {{- if $v.state.valkey.enabled -}}
 {{- $limit := dig "limits" "memory" "" $v.state.valkey.resources -}}
 {{- $room := include "voice-agent.quantity" $limit | float64 -}}

@@ -13,8 +13,10 @@
 {{- if and $v.gemini.vertexai.enabled $key.name -}}
 {{- $problems = append $problems (printf "gemini.vertexai.enabled is true and gemini.apiKey.existingSecret.name is %q: the worker uses one or the other. Empty the one that you do not want." $key.name) -}}
 {{- end -}}
-{{- if and $v.gemini.vertexai.enabled $v.secretManager.enabled $v.secretManager.secrets.gemini.apiKey -}}
-{{- $problems = append $problems (printf "gemini.vertexai.enabled is true and secretManager.secrets.gemini.apiKey is %q: the worker uses one or the other. Empty the one that you do not want." $v.secretManager.secrets.gemini.apiKey) -}}
+{{- range $at, $name := dict "secretManager.secrets.gemini.apiKey" (ternary $v.secretManager.secrets.gemini.apiKey "" $v.secretManager.enabled) "externalSecrets.remote.gemini.apiKey" (ternary $v.externalSecrets.remote.gemini.apiKey "" $v.externalSecrets.enabled) -}}
+{{- if and $v.gemini.vertexai.enabled $name -}}
+{{- $problems = append $problems (printf "gemini.vertexai.enabled is true and %s is %q: the worker uses one or the other. Empty the one that you do not want." $at $name) -}}
+{{- end -}}
 {{- end -}}
 {{- if not (or $v.gemini.vertexai.enabled $key.name (dig "GOOGLE_API_KEY" "resource" "" $credentials)) -}}
 {{- $problems = append $problems (printf "gemini has no credentials. Set gemini.vertexai.enabled=true and gemini.vertexai.project, or make a Secret and name it in gemini.apiKey.existingSecret.name: kubectl -n %s create secret generic gemini-api-key --from-literal=%s=KEY. If your agent brings another model, set gemini.enabled=false." (include "voice-agent.namespace" .) $key.key) -}}
@@ -24,6 +26,25 @@
 {{- $external := $v.externalSecrets -}}
 {{- if and $external.enabled (not $external.storeRef.name) -}}
 {{- $problems = append $problems "externalSecrets.enabled is true, but externalSecrets.storeRef.name is not set. Set it to your SecretStore or ClusterSecretStore, or set externalSecrets.enabled=false." -}}
+{{- end -}}
+{{- $read := list -}}
+{{- range $credentials -}}
+{{- $read = append $read .group -}}
+{{- end -}}
+{{- $unread := dict "gemini" "gemini.enabled is false, or gemini.vertexai.enabled is true" "state" "keeper.enabled is false" "redis" (printf "state.store is %s" $v.state.store) -}}
+{{- range $key, $groups := dict "externalSecrets.remote" (ternary $external.remote dict $external.enabled) "secretManager.secrets" (ternary $v.secretManager.secrets dict $v.secretManager.enabled) -}}
+{{- range $group, $parts := $groups -}}
+{{- if and (values $parts | compact) (not (has $group $read)) (not (and (eq $group "gemini") $v.gemini.enabled $v.gemini.vertexai.enabled)) -}}
+{{- $problems = append $problems (printf "%s.%s is set, but %s: nothing would read it. Empty it." $key $group (get $unread $group)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $remotes := list -}}
+{{- range $external.remote -}}
+{{- $remotes = concat $remotes (values . | compact) -}}
+{{- end -}}
+{{- if and $external.enabled (not $remotes) -}}
+{{- $problems = append $problems "externalSecrets.enabled is true, but externalSecrets.remote names no secret. Name there where the store has each, for example externalSecrets.remote.livekit.apiKey, or set externalSecrets.enabled=false." -}}
 {{- end -}}
 {{- $made := list -}}
 {{- range (ternary (include "voice-agent.externalSecrets" . | fromJsonArray) list $external.enabled) -}}

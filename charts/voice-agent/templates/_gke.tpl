@@ -1,11 +1,17 @@
 {{/* Where GKE places the workers, and for how long. */}}
 
-{{/* The operator's own selector wins. */}}
+{{/* What `gke` selects nodes by, as a JSON map of labels, each with its value and the key that asks for it. */}}
+{{- define "voice-agent.gkeNodes" -}}
+{{- $labels := dict -}}
+{{- with .Values.gke.computeClass }}{{ $_ := set $labels "cloud.google.com/compute-class" (dict "value" . "by" "gke.computeClass") }}{{ end -}}
+{{- if .Values.gke.spot }}{{ $_ := set $labels "cloud.google.com/gke-spot" (dict "value" "true" "by" "gke.spot") }}{{ end -}}
+{{- with .Values.gke.arch }}{{ $_ := set $labels "kubernetes.io/arch" (dict "value" . "by" "gke.arch") }}{{ end -}}
+{{- toJson $labels -}}
+{{- end -}}
+
 {{- define "voice-agent.workerNodeSelector" -}}
 {{- $gke := dict -}}
-{{- with .Values.gke.computeClass }}{{ $_ := set $gke "cloud.google.com/compute-class" . }}{{ end -}}
-{{- if .Values.gke.spot }}{{ $_ := set $gke "cloud.google.com/gke-spot" "true" }}{{ end -}}
-{{- with .Values.gke.arch }}{{ $_ := set $gke "kubernetes.io/arch" . }}{{ end -}}
+{{- range $label, $each := include "voice-agent.gkeNodes" . | fromJson }}{{ $_ := set $gke $label $each.value }}{{ end -}}
 {{- with merge (dict) .Values.nodeSelector $gke -}}
 {{- toYaml . -}}
 {{- end -}}
@@ -42,15 +48,28 @@
 {{- if and $isSpot (gt $grace 25) -}}
 {{- $problems = append $problems (printf "%s and drain.gracePeriodSeconds is %d, but a pod on a Spot node is killed after 25 s. Set drain.gracePeriodSeconds to 25 and drain.finishWithinSeconds to at most 3, or %s." $spot $grace $notSpot) -}}
 {{- end -}}
-{{- if $gke.extendedRunTime -}}
+{{- range $label, $each := include "voice-agent.gkeNodes" . | fromJson -}}
+{{- $own := get $.Values.nodeSelector $label -}}
+{{- if and $own (ne $own $each.value) -}}
+{{- $problems = append $problems (printf "%s asks for nodes with %s %q, and nodeSelector has %q. Leave one of them out." $each.by $label $each.value $own) -}}
+{{- end -}}
+{{- end -}}
+{{- $kept := "cluster-autoscaler.kubernetes.io/safe-to-evict" -}}
+{{- $annotated := default "" (get .Values.podAnnotations $kept) -}}
+{{- if and $gke.extendedRunTime $annotated (ne $annotated "false") -}}
+{{- $problems = append $problems (printf "gke.extendedRunTime is true and podAnnotations has %s %q, which takes it back. Leave the annotation out, or set gke.extendedRunTime=false." $kept $annotated) -}}
+{{- end -}}
+{{- if or $gke.extendedRunTime (eq $annotated "false") -}}
+{{- $extended := ternary "gke.extendedRunTime is true" (printf "podAnnotations has %s \"false\"" $kept) $gke.extendedRunTime -}}
+{{- $notExtended := ternary "set gke.extendedRunTime=false" "take that out of podAnnotations" $gke.extendedRunTime -}}
 {{- if $isSpot -}}
-{{- $problems = append $problems (printf "gke.extendedRunTime is true and %s, but no pod on a Spot node is kept. Either %s, or set gke.extendedRunTime=false." $spot $notSpot) -}}
+{{- $problems = append $problems (printf "%s and %s, but no pod on a Spot node is kept. Either %s, or %s." $extended $spot $notSpot $notExtended) -}}
 {{- end -}}
 {{- if $class -}}
-{{- $problems = append $problems (printf "gke.extendedRunTime is true and %s %q, but GKE gives extended run time without a compute class only. Leave the class out, or set gke.extendedRunTime=false." (ternary "gke.computeClass is" "nodeSelector has cloud.google.com/compute-class" (ne (default "" $gke.computeClass) "")) $class) -}}
+{{- $problems = append $problems (printf "%s and %s %q, but GKE gives extended run time without a compute class only. Leave the class out, or %s." $extended (ternary "gke.computeClass is" "nodeSelector has cloud.google.com/compute-class" (ne (default "" $gke.computeClass) "")) $class $notExtended) -}}
 {{- end -}}
 {{- if or .Values.affinity.podAffinity .Values.affinity.podAntiAffinity -}}
-{{- $problems = append $problems "gke.extendedRunTime is true and affinity has podAffinity or podAntiAffinity, which GKE refuses together. Leave those out (topologySpreadConstraints spread pods too), or set gke.extendedRunTime=false." -}}
+{{- $problems = append $problems (printf "%s and affinity has podAffinity or podAntiAffinity, which GKE refuses together. Leave those out (topologySpreadConstraints spread pods too), or %s." $extended $notExtended) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $problems -}}

@@ -8,7 +8,10 @@ The kubelet sends SIGTERM, which starts the drain, only after the hook
 {{- $seconds := get (default dict $hook.sleep) "seconds" -}}
 {{- if not $seconds -}}
 {{- $words := get (default dict $hook.exec) "command" | default list | join " " -}}
-{{- $seconds = regexFind "\\bsleep +[0-9]+" $words | regexFind "[0-9]+" -}}
+{{- $slept := regexFind "\\bsleep +[0-9]+[smhd]?" $words -}}
+{{- $unit := get (dict "m" 60 "h" 3600 "d" 86400) (regexFind "[smhd]$" $slept) | default 1 -}}
+{{- /* No grace is as long as a number of six digits; one that begins with 0 would be octal. */ -}}
+{{- $seconds = regexFind "[0-9]+" $slept | regexFind "[1-9][0-9]{0,5}" | int64 | mul $unit -}}
 {{- end -}}
 {{- $seconds | int64 -}}
 {{- end -}}

@@ -78,6 +78,9 @@ exist with the first event, and `increase` sees no rise in that.
 {{- if and (eq $metrics.monitor "podMonitoring") $metrics.relabelings -}}
 {{- $problems = append $problems "telemetry.metrics.relabelings is set, but telemetry.metrics.monitor is podMonitoring, and Managed Prometheus has none. Empty it, and relabel samples by telemetry.metrics.metricRelabelings." -}}
 {{- end -}}
+{{- if and .Values.command $metrics.rules.enabled -}}
+{{- $problems = append $problems (printf "telemetry.metrics.rules.enabled is true, but command is %s, and the alerts are about metrics of the image's own worker. Set telemetry.metrics.rules.enabled=false; alerts of your own can be in extraObjects." (join " " .Values.command | quote)) -}}
+{{- end -}}
 {{- if and .Values.command (ne $metrics.monitor "none") -}}
 {{- if not (include "voice-agent.extraPortNames" . | fromJsonArray | has "metrics") -}}
 {{- $problems = append $problems (printf "telemetry.metrics.monitor is %s, but command is %s, and extraPorts has no port of the name metrics. Add the one where your command serves them at /metrics, or set telemetry.metrics.monitor to none." $metrics.monitor (join " " .Values.command | quote)) -}}

@@ -24,10 +24,8 @@ httpGet:
 {{/* Names of the ports that the values add to the worker's container, as a JSON list. */}}
 {{- define "voice-agent.extraPortNames" -}}
 {{- $names := list -}}
-{{- range .Values.extraPorts -}}
-{{- if kindIs "map" . -}}
+{{- range include "voice-agent.filledIn" (dict "root" . "list" .Values.extraPorts) | fromJsonArray -}}
 {{- $names = append $names (get . "name") -}}
-{{- end -}}
 {{- end -}}
 {{- toJson $names -}}
 {{- end -}}

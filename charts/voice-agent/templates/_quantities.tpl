@@ -4,7 +4,7 @@ Sizes as numbers, so that they can be compared; 0 for what is in no unit that is
 
 {{/* A Kubernetes quantity (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity). */}}
 {{- define "voice-agent.quantity" -}}
-{{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- $units := dict "" 1 "n" 1e-9 "u" 1e-6 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0 -}}
 {{- include "voice-agent.inUnits" (dict "size" . "units" $units) -}}
 {{- end -}}
 

@@ -9,27 +9,21 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import aiohttp
 import pytest
-from aiohttp import web
-from pydantic import JsonValue
 
 from voice_agent.state.memory import MemoryStore
 from voice_agent.state.store import Kept, Snapshot, Stamp, StoreError
 from voice_agent.tether import server, wire
 from voice_agent.tether.ask import Keepers
-from voice_agent.tether.auth import SharedSecret
-from voice_agent.tether.client import Tether
-from voice_agent.tether.server import Sight, TetherServer
-from voice_agent.tether.wire import Ending, Epoch, Loss, Tethered
+from voice_agent.tether.server import Sight
+from voice_agent.tether.wire import Ending, Loss, Tethered
 
-SECRET = "shared"  # noqa: S105 - protects nothing
-CALL = Tethered("room", "RM_1", "caller", 1, "AJ_1", "AD_1", "pod-1", "node-1", "agent-1", "voice-agent")
-DEADLINE = 15.0
+from .noting_keeper import CALL, DEADLINE, SECRET, keeper, tether, until
 
 # The job as a process of its own, so that it can be killed and stopped as a whole.
 JOB = """
@@ -43,77 +37,6 @@ async def main():
         await asyncio.Event().wait()
 asyncio.run(main())
 """
-
-
-class Keeper:
-    """One keeper that notes what it is told."""
-
-    def __init__(self) -> None:
-        self.store = MemoryStore()
-        self.url = ""
-        self.server: TetherServer
-        self.events: list[tuple[object, ...]] = []
-        self._changed = asyncio.Event()
-
-    def on_call(self, call: Tethered) -> None:
-        self._note("call", call.epoch)
-
-    def on_state(self, call: Tethered, state: dict[str, JsonValue]) -> None:
-        self._note("state", state)
-
-    def on_lost(self, call: Tethered, loss: Loss) -> None:
-        self._note(loss, call.epoch)
-
-    def on_goodbye(self, call: Tethered, ending: Ending) -> None:
-        self._note("goodbye", ending)
-
-    def _note(self, *event: object) -> None:
-        self.events.append(event)
-        self._changed.set()
-
-    async def told(self, *event: object, times: int = 1) -> None:
-        """Wait until `event` was reported so often."""
-        async with asyncio.timeout(DEADLINE):
-            while self.events.count(event) < times:
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def keeps(self, sealed: bytes, call: str = CALL.call) -> None:
-        """Wait until the store has this snapshot."""
-        await until(lambda: self._is_kept(sealed, call))
-
-    def _is_kept(self, sealed: bytes, call: str) -> bool:
-        entry = self.store._entries.get(call)
-        return entry is not None and entry.snapshot is not None and entry.snapshot.sealed == sealed
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not holds():  # noqa: ASYNC110 - other code changes what it looks at
-            await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def keeper(
-    silence_seconds: float = 30.0, port: int = 0, store: MemoryStore | None = None
-) -> AsyncIterator[Keeper]:
-    keeper = Keeper()
-    keeper.store = store or keeper.store
-    keeper.server = TetherServer(keeper.store, SharedSecret(SECRET), keeper, silence_seconds)
-    runner = web.AppRunner(keeper.server.application(), shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        keeper.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield keeper
-    finally:
-        await runner.cleanup()
-
-
-def tether(
-    url: str, call: Tethered = CALL, on_superseded: Callable[[int], None] = lambda epoch: None, secret: str = SECRET
-) -> Tether:
-    return Tether(call, url, lambda: secret, on_superseded, heartbeat_seconds=0.05)
 
 
 @asynccontextmanager
@@ -364,74 +287,3 @@ async def test_a_snapshot_is_kept_once_the_store_is_back() -> None:
     async with keeper(store=_Failing()) as watching, tether(watching.url) as tethered:
         tethered.put_snapshot(b"one")
         await watching.keeps(b"one")
-
-
-def ask(*keepers: Keeper | str) -> Keepers:
-    return Keepers(",".join(each if isinstance(each, str) else each.url for each in keepers), lambda: SECRET)
-
-
-@asynccontextmanager
-async def a_server_that_never_answers() -> AsyncIterator[str]:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-
-async def test_a_new_call_is_known_to_nobody() -> None:
-    async with keeper() as one, keeper() as two:
-        assert await ask(one, two).epoch(CALL.call) == Epoch(epoch=0, held=False)
-
-
-async def test_of_a_call_that_had_an_agent_the_next_epoch_is_claimed_once() -> None:
-    async with keeper() as one, keeper() as two:
-        await one.store.put(CALL.call, Snapshot(Stamp(1, 1), b"sealed"))
-        await two.store.claim(CALL.call, above=2)
-        keepers = ask(one, two)
-        assert await keepers.epoch(CALL.call) == Epoch(epoch=3, held=False)
-        claims = await asyncio.gather(keepers.claim(CALL.call, above=3), keepers.claim(CALL.call, above=3))
-        assert sorted(claim.epoch for claim in claims) == [4, 5]
-        # What the agent before still writes is refused.
-        assert not await one.store.put(CALL.call, Snapshot(Stamp(3, 9), b"late"))
-
-
-async def test_a_call_that_an_agent_has_cannot_be_claimed() -> None:
-    async with keeper() as one, keeper() as two, tether(one.url):
-        await one.told("call", 1)
-        assert await ask(one, two).epoch(CALL.call) == Epoch(epoch=1, held=True)
-        assert await ask(one).claim(CALL.call, above=1) == Epoch(epoch=1, held=True)
-        assert await one.store.get(CALL.call) is None
-
-
-async def test_who_has_claimed_from_one_keeper_is_not_told_that_another_agent_has_the_call() -> None:
-    async with keeper() as one, keeper() as two, tether(one.url):
-        await one.told("call", 1)
-        # Else nobody would have it: the one that is tethered is superseded.
-        assert await ask(one, two).claim(CALL.call, above=1) == Epoch(epoch=2, held=False)
-
-
-async def test_a_keeper_that_does_not_answer_delays_no_new_call() -> None:
-    loop = asyncio.get_running_loop()
-    async with keeper() as watching, a_server_that_never_answers() as deaf:
-        began = loop.time()
-        assert (await ask(deaf).epoch(CALL.call)).epoch == 0
-        alone = loop.time() - began
-        began = loop.time()
-        assert (await ask(deaf, watching).epoch(CALL.call)).epoch == 0
-        assert loop.time() - began < alone
-
-
-@pytest.mark.parametrize("above", ["", "-1", "many", str(2**53)])
-async def test_a_wrong_claim_is_refused(above: str) -> None:
-    async with keeper() as watching, aiohttp.ClientSession(headers={"Authorization": f"Bearer {SECRET}"}) as session:
-        params = {"call": CALL.call, "above": above}
-        async with session.post(f"{watching.url}{wire.EPOCH_PATH}", params=params) as answer:
-            assert answer.status == 400
-        assert await watching.store.get(CALL.call) is None
-
-
-async def test_nobody_but_the_fleet_claims() -> None:
-    async with keeper() as watching, aiohttp.ClientSession() as session:
-        async with session.post(f"{watching.url}{wire.EPOCH_PATH}", params={"call": CALL.call, "above": "1"}) as answer:
-            assert answer.status == 403
-        assert await watching.store.get(CALL.call) is None

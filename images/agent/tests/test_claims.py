@@ -1,0 +1,89 @@
+"""What a new agent asks the keepers before it takes a call: who has it, and the next epoch."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from voice_agent.state.store import Snapshot, Stamp
+from voice_agent.tether import wire
+from voice_agent.tether.ask import Keepers
+from voice_agent.tether.wire import Epoch
+
+from .noting_keeper import CALL, SECRET, Keeper, keeper, tether
+
+
+def ask(*keepers: Keeper | str) -> Keepers:
+    return Keepers(",".join(each if isinstance(each, str) else each.url for each in keepers), lambda: SECRET)
+
+
+@asynccontextmanager
+async def a_server_that_never_answers() -> AsyncIterator[str]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+async def test_a_new_call_is_known_to_nobody() -> None:
+    async with keeper() as one, keeper() as two:
+        assert await ask(one, two).epoch(CALL.call) == Epoch(epoch=0, held=False)
+
+
+async def test_of_a_call_that_had_an_agent_the_next_epoch_is_claimed_once() -> None:
+    async with keeper() as one, keeper() as two:
+        await one.store.put(CALL.call, Snapshot(Stamp(1, 1), b"sealed"))
+        await two.store.claim(CALL.call, above=2)
+        keepers = ask(one, two)
+        assert await keepers.epoch(CALL.call) == Epoch(epoch=3, held=False)
+        claims = await asyncio.gather(keepers.claim(CALL.call, above=3), keepers.claim(CALL.call, above=3))
+        assert sorted(claim.epoch for claim in claims) == [4, 5]
+        # What the agent before still writes is refused.
+        assert not await one.store.put(CALL.call, Snapshot(Stamp(3, 9), b"late"))
+
+
+async def test_a_call_that_an_agent_has_cannot_be_claimed() -> None:
+    async with keeper() as one, keeper() as two, tether(one.url):
+        await one.told("call", 1)
+        assert await ask(one, two).epoch(CALL.call) == Epoch(epoch=1, held=True)
+        assert await ask(one).claim(CALL.call, above=1) == Epoch(epoch=1, held=True)
+        assert await one.store.get(CALL.call) is None
+
+
+async def test_who_has_claimed_from_one_keeper_is_not_told_that_another_agent_has_the_call() -> None:
+    async with keeper() as one, keeper() as two, tether(one.url):
+        await one.told("call", 1)
+        # Else nobody would have it: the one that is tethered is superseded.
+        assert await ask(one, two).claim(CALL.call, above=1) == Epoch(epoch=2, held=False)
+
+
+async def test_a_keeper_that_does_not_answer_delays_no_new_call() -> None:
+    loop = asyncio.get_running_loop()
+    async with keeper() as watching, a_server_that_never_answers() as deaf:
+        began = loop.time()
+        assert (await ask(deaf).epoch(CALL.call)).epoch == 0
+        alone = loop.time() - began
+        began = loop.time()
+        assert (await ask(deaf, watching).epoch(CALL.call)).epoch == 0
+        assert loop.time() - began < alone
+
+
+@pytest.mark.parametrize("above", ["", "-1", "many", str(2**53)])
+async def test_a_wrong_claim_is_refused(above: str) -> None:
+    async with keeper() as watching, aiohttp.ClientSession(headers={"Authorization": f"Bearer {SECRET}"}) as session:
+        params = {"call": CALL.call, "above": above}
+        async with session.post(f"{watching.url}{wire.EPOCH_PATH}", params=params) as answer:
+            assert answer.status == 400
+        assert await watching.store.get(CALL.call) is None
+
+
+async def test_nobody_but_the_fleet_claims() -> None:
+    async with keeper() as watching, aiohttp.ClientSession() as session:
+        async with session.post(f"{watching.url}{wire.EPOCH_PATH}", params={"call": CALL.call, "above": "1"}) as answer:
+            assert answer.status == 403
+        assert await watching.store.get(CALL.call) is None
