@@ -92,7 +92,11 @@ async def keeper(
 
 
 def tether(
-    url: str, call: Tethered = CALL, on_superseded: Callable[[int], None] = lambda epoch: None, secret: str = SECRET
+    url: str,
+    call: Tethered = CALL,
+    on_superseded: Callable[[int], None] = lambda epoch: None,
+    secret: str = SECRET,
+    sequence: int = 0,
 ) -> Tether:
     """An agent's end of a tether to the keepers at ``url``, which are separated by commas."""
-    return Tether(call, url, lambda: secret, on_superseded, heartbeat_seconds=0.05)
+    return Tether(call, url, lambda: secret, on_superseded, heartbeat_seconds=0.05, sequence=sequence)

@@ -83,6 +83,14 @@ async def test_a_caller_who_comes_back_has_not_hung_up(monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("at_once")
+async def test_a_caller_who_left_before_anybody_looked_has_hung_up() -> None:
+    room = Room()
+    room.leave()
+    async with watched(room) as hung_up, asyncio.timeout(10):
+        await hung_up.wait()
+
+
+@pytest.mark.usefixtures("at_once")
 async def test_a_caller_who_does_not_come_back_has_hung_up() -> None:
     room = Room()
     async with watched(room) as hung_up, asyncio.timeout(10):

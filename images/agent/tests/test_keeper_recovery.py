@@ -151,6 +151,13 @@ async def test_a_caller_who_is_away_for_a_moment_is_waited_for(monkeypatch: pyte
     assert await looking.run(LOST) is Result.CALLER_LEFT
 
 
+async def test_an_agent_that_is_back_keeps_its_call() -> None:
+    room = Room("")
+    looking = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: LOST, AlwaysLeading())
+    assert await looking.run(LOST) is Result.RETURNED
+    assert (room.created, room.removed) == ([], [])
+
+
 async def test_of_a_fleet_that_was_given_another_name_agents_are_asked_for_by_both(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -167,13 +167,14 @@ async def test_a_call_that_another_agent_has_by_then_is_not_taken_again(monkeypa
     assert (watched.said, watched.told) == ([3], [])
 
 
-async def test_a_moment_without_livekit_changes_nothing() -> None:
+async def test_a_moment_without_livekit_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejoining, "AWAY_SECONDS", 0.05)
     watched = Watched()
     async with watched.watching():
         watched.room.is_lost()
         await turns()
         watched.room.comes_back("RM_1")
-        await turns()
+        await asyncio.sleep(0.2)
 
     assert not watched.let_go.is_set()
     assert (watched.said, watched.told) == ([3], [])

@@ -111,6 +111,17 @@ async def test_a_goodbye_is_no_loss_and_only_the_end_of_a_call_forgets_it(ending
         assert watching.events == [("call", 1), ("goodbye", ending)]
 
 
+async def test_snapshots_of_a_call_that_was_let_go_of_and_taken_again_are_the_later_ones() -> None:
+    async with keeper() as watching:
+        async with tether(watching.url) as first:
+            first.put_snapshot(b"one")
+            first.put_snapshot(b"two")
+            await watching.keeps(b"two")
+        async with tether(watching.url, sequence=first.sequence) as again:
+            again.put_snapshot(b"three")
+            await watching.keeps(b"three")
+
+
 async def test_every_keeper_is_told_also_one_that_comes_later_at_the_same_address() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

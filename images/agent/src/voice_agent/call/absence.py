@@ -60,8 +60,10 @@ class Absence:
         self._waiting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch; who has left already is waited for."""
         self._room.on("participant_disconnected", self._on_left)
+        if self._caller not in self._room.remote_participants:
+            self._waiting = asyncio.create_task(self._wait(), name="wait for the caller to return")
 
     async def aclose(self) -> None:
         """Watch no longer."""

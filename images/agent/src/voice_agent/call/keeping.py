@@ -56,6 +56,9 @@ class Keeping:
         self._mark: object = None
         self._state: dict[str, JsonValue] = {}
         self._task: asyncio.Task[None] | None = None
+        self._sequence = 0
+        self._disconnected: object = None
+        self._call.context.room.on("disconnected", self._on_disconnected)
 
     async def tether(self) -> None:
         """Tell the keepers that this process has the call; does nothing without keepers."""
@@ -75,7 +78,13 @@ class Keeping:
             agent_identity=self._call.context.room.local_participant.identity,
             agent_name=job.agent_name,
         )
-        self._tether = Tether(tethered, self._settings.keeper_url, credential_of(self._settings), self._call.give_up_to)
+        self._tether = Tether(
+            tethered,
+            self._settings.keeper_url,
+            credential_of(self._settings),
+            self._call.give_up_to,
+            sequence=self._sequence,
+        )
         await self._tether.__aenter__()
 
     def keep(self) -> None:
@@ -97,7 +106,7 @@ class Keeping:
         await self._stop()
         # At the drain's deadline, and when LiveKit or the network ends the job, the session closes as if the agent had
         # wished it.
-        on_purpose = self._call.context.room.local_participant.disconnect_reason in _ENDED_ON_PURPOSE
+        on_purpose = self._disconnected in _ENDED_ON_PURPOSE
         taken_away = reason in _ENDED_FROM_OUTSIDE and not on_purpose and self._call.ending is Ending.FINISHED
         if self._call.ending is not None and not taken_away:
             self._tether.goodbye(self._call.ending)
@@ -124,6 +133,7 @@ class Keeping:
         if self._tether is None or self._call.ending is not None:
             return
         tether, self._tether = self._tether, None
+        self._sequence = tether.sequence
         await self._stop()
         await tether.__aexit__(None, None, None)
 
@@ -133,6 +143,9 @@ class Keeping:
         await cancel_and_wait(self._task)
         for event in _EVENTS:
             self._call.session.off(event, self._note)  # type: ignore[arg-type]
+
+    def _on_disconnected(self, reason: object) -> None:
+        self._disconnected = reason
 
     def _note(self, _: object) -> None:
         self._changed.set()
@@ -161,6 +174,9 @@ class Keeping:
         self._changed.clear()
 
     def _tell(self, tether: Tether) -> None:
+        if not self._call.is_running:
+            # What the session says of the conversation after its end is not how the call was.
+            return
         call, model = self._call, self._call.model
         items = call.agent.chat_ctx.items
         progress = model.progress if model else None

@@ -63,6 +63,14 @@ class Call:
         return self.session.current_agent
 
     @property
+    def is_running(self) -> bool:
+        """Whether the session has not ended."""
+        try:
+            return self.agent.session is not None
+        except RuntimeError:
+            return False
+
+    @property
     def model(self) -> ResumableSession | None:
         """The model's session of the active agent; None if the agent brings a model that is not ours."""
         try:

@@ -6,6 +6,8 @@ import logging
 from dataclasses import replace
 from enum import StrEnum
 
+from livekit.agents import ChatContext
+
 from voice_agent.call.keeping import credential_of, seal_of
 from voice_agent.call.live import Call
 from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, Unusable, decode
@@ -78,13 +80,20 @@ async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | Fresh:
         return Fresh.NONE_KEPT
     try:
         seal = seal_of(settings)
-        return decode(seal.open(call.key, sealed) if seal else sealed)
+        snapshot = decode(seal.open(call.key, sealed) if seal else sealed)
     except SealError as error:
         logger.error("the snapshot cannot be opened: %s", error)  # noqa: TRY400 - the cause is told
         return Fresh.UNKNOWN_KEY
     except SnapshotError as error:
         logger.error("the snapshot cannot be used: %s", error)  # noqa: TRY400 - the cause is told
         return Fresh(error.reason.value)
+    try:
+        ChatContext.from_dict(snapshot.agent.chat)
+    except Exception as error:  # noqa: BLE001 - a later livekit-agents may have written what this one trips over
+        # Its message may quote the conversation.
+        logger.error("the snapshot's conversation cannot be read: %s", type(error).__name__)  # noqa: TRY400
+        return Fresh.BROKEN
+    return snapshot
 
 
 def heard_in_full(snapshot: Snapshot) -> ModelCheckpoint:

@@ -57,6 +57,7 @@ class Rejoining:
         self._let_go = False
         self._task: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
+        self._letting_go: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to watch."""
@@ -71,7 +72,7 @@ class Rejoining:
         self._room.off("reconnecting", self._on_loss)
         self._room.off("reconnected", self._on_return)
         self._room.off("room_updated", self._changed.set)
-        await cancel_and_wait(*(task for task in (self._task, self._waiting) if task is not None))
+        await cancel_and_wait(*filter(None, (self._task, self._waiting, self._letting_go)))
 
     def _on_loss(self) -> None:
         if self._waiting is None or self._waiting.done():
@@ -80,11 +81,15 @@ class Rejoining:
     async def _wait(self) -> None:
         await asyncio.sleep(AWAY_SECONDS)
         logger.warning("LiveKit cannot be reached; the call is left to the keepers, unless it can be before they act")
-        self._let_go = True
+        if not self._let_go:
+            self._let_go = True
+            self._letting_go = asyncio.create_task(self._let_go_of(), name="let go of the call")
+
+    async def _let_go_of(self) -> None:
         await self._away()
 
     def _on_return(self) -> None:
-        if self._waiting is not None and not self._let_go:
+        if self._waiting is not None:
             self._waiting.cancel()
         self._returned = True
         self._changed.set()
@@ -99,7 +104,8 @@ class Rejoining:
                 # The call itself goes on.
                 logger.exception("not everybody was told that the call is in another room now; once more")
                 await asyncio.sleep(RETRY_SECONDS)
-                self._on_return()
+                self._returned = True
+                self._changed.set()
 
     async def _look(self) -> None:
         sid = await self._room.sid
@@ -114,8 +120,8 @@ class Rejoining:
             return
         # Also who comes back to the same room may be a new participant there.
         await self._fence.say(self._call.identity.epoch)
-        if self._let_go and self._waiting is not None:
-            await asyncio.wait([self._waiting])
+        if self._letting_go is not None:
+            await asyncio.wait([self._letting_go])
         if self._call.ending is None and (self._known_as != sid or self._let_go):
             await self._renamed()
             self._known_as, self._let_go = sid, False

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # The successor must hear the caller before the call is cut over: its own ears open some 0.2 s after it joins.
 HEARS_WITHIN_SECONDS = 2.0
+# Beyond the time that the model is tried for.
+READY_WITHIN_SECONDS = 10.0
 
 
 async def answer(context: JobContext) -> None:
@@ -183,16 +185,17 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
     # Not later: until the keepers know of this process, they learn of its death from nobody.
     keeping = await tether(call)
     if snapshot is not None:
-        try:
-            await _put_in_place(call, snapshot)
-        except SnapshotError:
-            # A conversation without memory is better than none: the next agent would fail for the same.
-            snapshot, fresh = None, recovery.Fresh.BROKEN
-            await call.resume()
-            await _enter(agent)
-        else:
-            await call.resume(recovery.heard_in_full(snapshot), cut=began)
-            recovery.speak(call, snapshot, ready.settings.recovery_line)
+        # One that hangs is known to nobody as long as it is tethered: as a lost one, it is known.
+        async with asyncio.timeout(ready.settings.gemini_reconnect_seconds + READY_WITHIN_SECONDS):
+            try:
+                await _put_in_place(call, snapshot)
+            except SnapshotError:
+                # A conversation without memory is better than one that ends each of its agents.
+                snapshot, fresh = None, recovery.Fresh.BROKEN
+                await call.resume()
+            else:
+                await call.resume(recovery.heard_in_full(snapshot), cut=began)
+                recovery.speak(call, snapshot, ready.settings.recovery_line)
     if call.ending is Ending.SUPERSEDED:
         return
     await answer_for(call, fence, keeping, Restored(kind=Kind.RECOVERY, fresh=fresh))
@@ -214,14 +217,6 @@ async def _put_in_place(call: Call, snapshot: Snapshot) -> None:
         detail = f"it cannot be restored: {type(error).__name__}"
         logger.error("the snapshot cannot be used: %s", detail)  # noqa: TRY400
         raise SnapshotError(Unusable.BROKEN, detail) from None
-
-
-async def _enter(agent: Agent) -> None:
-    """Have the agent begin a conversation after all: when the session started it was not entered."""
-    try:
-        await agent.on_enter()
-    except Exception:
-        logger.exception("on_enter failed")
 
 
 async def _tidy(call: Call, errand: Errand, dispatch: str) -> None:

@@ -150,7 +150,8 @@ class Brain:
             known = self._fleet.get(call.call)
             # Of a recovered call that is still the lost one here, the agent is tethered elsewhere.
             elsewhere = result is Result.RECOVERED and known is not None and known.call == call
-            if elsewhere or result in {Result.CALLER_LEFT, Result.GIVEN_UP}:
+            returned = known is not None and not known.loss
+            if elsewhere or (result in {Result.CALLER_LEFT, Result.GIVEN_UP} and not returned):
                 self._fleet.drop([call.call])
         finally:
             del self._running[call.call]

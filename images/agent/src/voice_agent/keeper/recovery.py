@@ -52,6 +52,8 @@ class Result(StrEnum):
     """There is nobody to talk with; no one is called back."""
     GIVEN_UP = "given_up"
     """The caller waits, and no agent came in time."""
+    RETURNED = "returned"
+    """The very agent that was lost is tethered again, and has the call."""
     LEFT_TO_ANOTHER = "left_to_another"
     """This keeper leads no more: the one that does now knows the call too."""
 
@@ -136,6 +138,9 @@ class Recovery:
         # A fleet that was given another name has pods of the old one only as long as those drain.
         names = itertools.cycle(dict.fromkeys([call.agent_name, self._agent_name or call.agent_name]))
         while self._leadership.leading:
+            # One that comes back after another epoch was taken leaves.
+            if epoch == call.epoch and self._agent_of(call.call) == call:
+                return Result.RETURNED
             try:
                 if not await self._caller_waits(call):
                     await self._store.delete(call.call, epoch)

@@ -62,7 +62,7 @@ LOSSES = Counter(
 RECOVERIES = Counter(
     "voice_agent_keeper_recoveries",
     "Calls whose agent was gone; result: recovered, caller_left, given_up (the caller waits, no agent came), "
-    "left_to_another (keeper)",
+    "returned (the lost agent did), left_to_another (keeper)",
     ["result"],
 )
 FOUND = Counter(

@@ -90,6 +90,7 @@ class Tether:
         on_superseded: called once, in the call's loop, with the epoch that has the call now.
         heartbeat_seconds: pause between two heartbeats.
         resolver: finds the keepers behind a URL.
+        sequence: of the last snapshot that this process has given for the call by an earlier tether.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Tether:
         on_superseded: Callable[[int], None],
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         resolver: Resolver = addresses_of,
+        sequence: int = 0,
     ) -> None:
         self._call = call
         self._urls = [each.strip() for each in url.split(",") if each.strip()]
@@ -110,7 +112,7 @@ class Tether:
         self._snapshot: tuple[int, bytes] | None = None
         self._state: dict[str, JsonValue] | None = None
         self._ending: Ending | None = None
-        self._sequence = 0
+        self.sequence = sequence
         self._superseded = False
         self._found: frozenset[str] = frozenset()
         self._links: dict[str, tuple[_Link, asyncio.Task[None]]] = {}
@@ -130,8 +132,8 @@ class Tether:
 
     def put_snapshot(self, sealed: bytes) -> None:
         """Give the latest snapshot, sealed, to every keeper; a later one overtakes it."""
-        self._sequence += 1
-        self._post(self._set_snapshot, self._sequence, sealed)
+        self.sequence += 1
+        self._post(self._set_snapshot, self.sequence, sealed)
 
     def put_state(self, state: dict[str, JsonValue]) -> None:
         """Tell what the call does now, for the status page: nothing that was said."""

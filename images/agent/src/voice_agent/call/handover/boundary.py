@@ -23,11 +23,16 @@ async def until(call: Call, deadline: Deadline, gone: asyncio.Event, starved: Ca
     began = time.monotonic()
     # The model follows the caller's voice, the session its own playout: neither tells of the other's changes.
     while not deadline.passed and not gone.is_set():
-        model = call.model
         waits = time.monotonic() - began < calm.patience(deadline.left) and starved()
-        if not waits and _at_rest(call.session) and (model is None or model.is_at_boundary()):
+        if not waits and is_now(call):
             return
         await asyncio.sleep(POLL_SECONDS)
+
+
+def is_now(call: Call) -> bool:
+    """Whether the call is at a turn boundary."""
+    model = call.model
+    return _at_rest(call.session) and (model is None or model.is_at_boundary())
 
 
 def _at_rest(session: AgentSession[None]) -> bool:

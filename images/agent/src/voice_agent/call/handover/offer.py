@@ -46,8 +46,6 @@ MET_WITHIN_SECONDS = 30.0
 TAKEN_WITHIN_SECONDS = 10.0
 # A successor that lives answers in some ten milliseconds; one that is starved, at the next try.
 ALIVE_WITHIN_SECONDS = 1.5
-# After an answer that was slower than this the boundary may be past.
-ANSWERS_AT_ONCE_SECONDS = 0.3
 ANSWERED_AFTER_SECONDS = 0.2
 LAST_WORDS_SECONDS = 3.0
 STOPPED_WITHIN_SECONDS = 0.5
@@ -199,11 +197,10 @@ class _Attempt:
                 raise NoSuccessorError("it left while we waited for the turn's end")
             if self._deadline.passed:
                 return
-            asked_at = time.monotonic()
             if not await is_alive(self._room, self._successor, ALIVE_WITHIN_SECONDS):
                 await self._remove_successor()
                 raise NoSuccessorError("it does not answer any more")
-            if time.monotonic() - asked_at < ANSWERS_AT_ONCE_SECONDS:
+            if boundary.is_now(self._call):
                 return
 
     def _starved(self) -> bool:
