@@ -20,7 +20,8 @@ def _places(values: dict[str, Any], before: Place = ()) -> Iterator[Place]:
             yield from _places(value, (*before, key))
 
 
-def _leaves(places: list[Place]) -> list[Place]:
+def leaves(places: list[Place]) -> list[Place]:
+    """Those of the places in which no other lies."""
     return [
         place
         for place in places
@@ -30,7 +31,7 @@ def _leaves(places: list[Place]) -> list[Place]:
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 PLACES = list(_places(VALUES))
-LEAVES = _leaves(PLACES)
+LEAVES = leaves(PLACES)
 
 
 def placed(place: Place, value: Any) -> dict[str, Any]:
