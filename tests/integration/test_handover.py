@@ -17,7 +17,7 @@ from lab.gemini import Simulator
 from lab.livekit import LiveKit
 from lab.peer import ask, called_for, dispatches, participant
 from lab.signals import Kind
-from lab.two_pods import two_pods
+from lab.two_pods import one_pod, two_pods
 from lab.worker import worker
 from voice_agent.call.handover.wire import ALIVE, CALM, MEET, STATE_TOPIC, TAKE, TAKEN
 
@@ -189,11 +189,7 @@ async def test_a_successor_that_stands_still_is_not_given_the_call(
         await asyncio.Event().wait()
         return ""
 
-    async with AsyncExitStack() as stack:
-        one = await stack.enter_async_context(worker(variables, pod="one"))
-        await one.ready()
-        fleet = await stack.enter_async_context(CallFleet(plan, 1))
-        await fleet.all_answering()
+    async with one_pod(variables, plan) as (one, fleet):
         room = f"{plan.room}-1"
         async with participant(livekit, room, "successor", "agent") as successor:
             successor.local_participant.register_rpc_method(ALIVE, stand_still)

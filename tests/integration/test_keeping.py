@@ -19,7 +19,7 @@ from lab.callers import CallFleet, CallPlan
 from lab.gemini import simulator
 from lab.livekit import LiveKit
 from lab.peer import dispatch, participant, remove_agents
-from lab.two_pods import two_pods
+from lab.two_pods import one_pod, two_pods
 from lab.worker import environment, worker
 from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.snapshot import Snapshot, decode
@@ -191,25 +191,19 @@ async def test_an_agent_that_is_taken_out_of_the_room_is_not_followed_by_another
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
 ) -> None:
     """A person may go on with the call."""
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            await remove_agents(livekit, f"{plan.room}-1")
-            _, ending = await asyncio.wait_for(keeper.ended.get(), 30)
+    async with one_pod(variables, plan):
+        await remove_agents(livekit, f"{plan.room}-1")
+        _, ending = await asyncio.wait_for(keeper.ended.get(), 30)
     assert ending is Ending.FINISHED
 
 
 async def test_an_agent_whose_place_in_the_room_is_taken_is_lost(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
 ) -> None:
-    async with worker(variables, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
-            [call] = keeper.calls
-            async with participant(livekit, call.room, call.agent_identity):
-                _, loss = await asyncio.wait_for(keeper.ended.get(), 30)
+    async with one_pod(variables, plan):
+        [call] = keeper.calls
+        async with participant(livekit, call.room, call.agent_identity):
+            _, loss = await asyncio.wait_for(keeper.ended.get(), 30)
     assert loss is Loss.CLOSED
 
 
@@ -218,13 +212,10 @@ async def test_an_agent_that_cannot_reach_the_model_leaves_its_caller_to_the_kee
 ) -> None:
     async with AsyncExitStack() as near:
         variables |= environment(livekit, await near.enter_async_context(simulator()))
-        async with worker(variables | {"GEMINI_RECONNECT_SECONDS": "1"}, pod="one") as one:
-            await one.ready()
-            async with CallFleet(plan, 1) as fleet:
-                await fleet.all_answering()
-                await near.aclose()
-                await one.logged("call over: error")
-                _, loss = await asyncio.wait_for(keeper.ended.get(), 30)
+        async with one_pod(variables | {"GEMINI_RECONNECT_SECONDS": "1"}, plan) as (one, _):
+            await near.aclose()
+            await one.logged("call over: error")
+            _, loss = await asyncio.wait_for(keeper.ended.get(), 30)
     assert loss is Loss.CLOSED
 
 

@@ -1,4 +1,4 @@
-"""Calls that one pod has, and another pod that could take them."""
+"""Calls that one pod has, alone or beside another pod that could take them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,18 @@ class TwoPods(NamedTuple):
 
 
 @asynccontextmanager
+async def one_pod(
+    variables: Mapping[str, str], plan: CallPlan, calls: int = 1
+) -> AsyncIterator[tuple[Worker, CallFleet]]:
+    """Have worker ``one`` answer every call."""
+    async with worker(variables, pod="one") as one:
+        await one.ready()
+        async with CallFleet(plan, calls) as fleet:
+            await fleet.all_answering()
+            yield one, fleet
+
+
+@asynccontextmanager
 async def two_pods(
     variables: Mapping[str, str],
     plan: CallPlan,
@@ -38,10 +50,9 @@ async def two_pods(
         only_one: settings that the first has besides, or instead.
         only_two: those of the second.
     """
-    async with worker({**variables, **only_one}, pod="one") as one:
-        await one.ready()
-        async with CallFleet(plan, calls) as fleet:
-            await fleet.all_answering()
-            async with worker({**variables, **only_two}, pod="two") as two:
-                await two.ready()
-                yield TwoPods(one, two, fleet)
+    async with (
+        one_pod({**variables, **only_one}, plan, calls) as (one, fleet),
+        worker({**variables, **only_two}, pod="two") as two,
+    ):
+        await two.ready()
+        yield TwoPods(one, two, fleet)

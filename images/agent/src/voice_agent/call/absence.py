@@ -24,24 +24,29 @@ _HUNG_UP = frozenset(
 )
 
 
-async def caller_in(room: rtc.Room, caller: str) -> rtc.RemoteParticipant | None:
-    """The caller, who may be away for a moment; None if they do not come back."""
+async def participant_in(room: rtc.Room, identity: str, within: float) -> rtc.RemoteParticipant | None:
+    """The participant, who may come within so many seconds; None if not."""
     came = asyncio.Event()
 
     def connected(participant: rtc.RemoteParticipant) -> None:
-        if participant.identity == caller:
+        if participant.identity == identity:
             came.set()
 
     room.on("participant_connected", connected)
     try:
-        if caller not in room.remote_participants:
-            async with asyncio.timeout(RETURNS_WITHIN_SECONDS):
+        if identity not in room.remote_participants:
+            async with asyncio.timeout(within):
                 await came.wait()
     except TimeoutError:
         return None
     finally:
         room.off("participant_connected", connected)
-    return room.remote_participants.get(caller)
+    return room.remote_participants.get(identity)
+
+
+async def caller_in(room: rtc.Room, caller: str) -> rtc.RemoteParticipant | None:
+    """The caller, who may be away for a moment; None if they do not come back."""
+    return await participant_in(room, caller, RETURNS_WITHIN_SECONDS)
 
 
 class Absence:

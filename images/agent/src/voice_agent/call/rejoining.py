@@ -54,10 +54,10 @@ class Rejoining:
         """The room of which the keepers have been told."""
         self._changed = asyncio.Event()
         self._returned = False
-        self._let_go = False
         self._task: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
-        self._letting_go: asyncio.Task[None] | None = None
+        self._letting_go: asyncio.Future[None] | None = None
+        """Set from when the call is let go of until it is this agent's again."""
 
     def start(self) -> None:
         """Begin to watch."""
@@ -81,12 +81,8 @@ class Rejoining:
     async def _wait(self) -> None:
         await asyncio.sleep(AWAY_SECONDS)
         logger.warning("LiveKit cannot be reached; the call is left to the keepers, unless it can be before they act")
-        if not self._let_go:
-            self._let_go = True
-            self._letting_go = asyncio.create_task(self._let_go_of(), name="let go of the call")
-
-    async def _let_go_of(self) -> None:
-        await self._away()
+        if self._letting_go is None:
+            self._letting_go = asyncio.ensure_future(self._away())
 
     def _on_return(self) -> None:
         if self._waiting is not None:
@@ -122,6 +118,6 @@ class Rejoining:
         await self._fence.say(self._call.identity.epoch)
         if self._letting_go is not None:
             await asyncio.wait([self._letting_go])
-        if self._call.ending is None and (self._known_as != sid or self._let_go):
+        if self._call.ending is None and (self._known_as != sid or self._letting_go):
             await self._renamed()
-            self._known_as, self._let_go = sid, False
+            self._known_as, self._letting_go = sid, None

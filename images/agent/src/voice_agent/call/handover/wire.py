@@ -8,6 +8,7 @@ from typing import Annotated
 from livekit import rtc
 from pydantic import BaseModel, ConfigDict, Field
 
+from voice_agent.call.absence import participant_in
 from voice_agent.call.snapshot import CallIdentity
 
 MEET = "voice-agent.meet"
@@ -79,23 +80,8 @@ async def departure(room: rtc.Room, identity: str) -> None:
 
 async def is_agent(room: rtc.Room, identity: str) -> bool:
     """Whether the participant is an agent by its token's kind, which a caller cannot choose."""
-    came = asyncio.Event()
-
-    def check(_: rtc.RemoteParticipant | None = None) -> None:
-        if identity in room.remote_participants:
-            came.set()
-
-    room.on("participant_connected", check)
-    try:
-        check()
-        # A request can overtake the news of who has come.
-        async with asyncio.timeout(KNOWN_WITHIN_SECONDS):
-            await came.wait()
-    except TimeoutError:
-        return False
-    finally:
-        room.off("participant_connected", check)
-    participant = room.remote_participants.get(identity)
+    # A request can overtake the news of who has come.
+    participant = await participant_in(room, identity, KNOWN_WITHIN_SECONDS)
     return participant is not None and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
 
 
