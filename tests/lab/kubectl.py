@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,31 @@ class Kubectl:
         """The items of a list that ``kubectl get`` returns."""
         found: list[Any] = self.get(*args)["items"]
         return found
+
+    def wait_logged(self, pod: str, words: str, timeout: float) -> None:
+        """Follow a pod's log until a line has ``words``; what it has logged already counts.
+
+        Args:
+            pod: a pod of one container that has started.
+            words: a part of the line.
+            timeout: in seconds.
+
+        Raises:
+            CommandError: the log ended, or the time did, without them; pods, events and logs were printed before.
+        """
+        command = self.command("kubectl", "logs", "--follow", pod)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as following:
+            expiry = threading.Timer(timeout, following.kill)
+            expiry.start()
+            try:
+                found = any(words in line for line in following.stdout or ())
+            finally:
+                expiry.cancel()
+                following.kill()
+        if found:
+            return
+        self.explain()
+        raise CommandError(f"{pod} in {self.namespace} did not log {words!r} (limit {timeout:g} s)")
 
     def apply(self, *documents: dict[str, Any]) -> None:
         """Server-side apply of manifests given as objects."""

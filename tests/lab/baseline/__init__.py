@@ -21,6 +21,9 @@ WORKER = Path(__file__).with_name("worker.py")
 VALUES_FILES = (VALUES / "blueprint.yaml", Path(__file__).with_name("values.yaml"))
 
 _CONFIG_MAP = "baseline"
+# What livekit-agents logs once livekit-server may send it calls: after its idle processes have started.
+_REGISTERED = "registered worker"
+_REGISTERED_SECONDS = 100
 
 
 @dataclass
@@ -39,6 +42,19 @@ class Blueprint(Stage):
         """Install or upgrade the release and wait until its pods are ready."""
         self.kubectl.apply(_named("ConfigMap", _CONFIG_MAP, {"worker.py": WORKER.read_text()}))
         super().install(*args, wait=wait)
+
+    def settle(self) -> None:
+        """Wait until no worker pod is terminating and livekit-server knows each of the others.
+
+        The blueprint's probes find a pod ready before that, and a call that comes when no worker is known is sent to
+        none, ever. What is compared begins with the disruption, not with that.
+
+        Raises:
+            CommandError: a worker did not register.
+        """
+        super().settle()
+        for pod in self.worker_names():
+            self.kubectl.wait_logged(pod, _REGISTERED, _REGISTERED_SECONDS)
 
     def uninstall(self) -> None:
         """Remove the release and wait until its pods are gone, though not for their `preStop`, which takes minutes."""

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lab.callers import CallFleet, CallPlan, CallReport, StarvedError
 from lab.matrix.departures import watch
@@ -93,7 +94,13 @@ async def run(stage: Stage, row: Row, plan: CallPlan, calls: int) -> Trial:
     """
     before, began, started = await asyncio.to_thread(_restarts, stage), ProcessorTime.now(), time.time()
     async with watch(stage) as departures, CallFleet(plan, calls) as fleet:
-        await fleet.all_answering()
+        try:
+            await fleet.all_answering()
+        except TimeoutError:
+            print(
+                f"{row.title}: the calls did not begin; the pods' logs are in {await _keep_logs(stage, row, started)}"
+            )
+            raise
         await fleet.more_answers(ANSWERS_BEFORE)
         effect = await row.disrupt(Scene(stage, await stage.serving(plan.room)))
         if effect.gone:
@@ -105,10 +112,16 @@ async def run(stage: Stage, row: Row, plan: CallPlan, calls: int) -> Trial:
     busy = ProcessorTime.now().busy_since(began)
     trial = Trial(row, Outcome.of(reports, effect, departures.seconds, restarted, [busy]), reports)
     if trial.broken:
-        folder = LOGS / f"{row.name}-{int(started)}"
-        await asyncio.to_thread(stage.kubectl.keep_logs, folder, time.time() - started)
-        print(f"{row.title}: {'; '.join(trial.broken)}; the pods' logs are in {folder.relative_to(ROOT)}", flush=True)
+        kept = await _keep_logs(stage, row, started)
+        print(f"{row.title}: {'; '.join(trial.broken)}; the pods' logs are in {kept}", flush=True)
     return trial
+
+
+async def _keep_logs(stage: Stage, row: Row, started: float) -> Path:
+    """Write down what the pods have logged since the trial's start; where, from the checkout's root."""
+    folder = LOGS / f"{row.name}-{int(started)}"
+    await asyncio.to_thread(stage.kubectl.keep_logs, folder, time.time() - started)
+    return folder.relative_to(ROOT)
 
 
 def _restarts(stage: Stage) -> Counter[str]:

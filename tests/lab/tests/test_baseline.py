@@ -21,6 +21,8 @@ class FakeKubectl:
     def __init__(self, objects: Objects, namespace: str) -> None:
         self.objects, self.namespace = objects, namespace
         self.installed: list[str] = []
+        self.pods: list[dict[str, Any]] = []
+        self.waited: list[str] = []
 
     def in_namespace(self, namespace: str) -> FakeKubectl:
         return FakeKubectl(self.objects, namespace)
@@ -34,6 +36,15 @@ class FakeKubectl:
 
     def install(self, release: str, *args: str, wait: float) -> None:
         self.installed = [release, *args]
+
+    def items(self, *args: str) -> list[dict[str, Any]]:
+        return self.pods
+
+    def run(self, *args: str, timeout: float) -> None:
+        self.waited.append(" ".join(args))
+
+    def wait_logged(self, pod: str, words: str, timeout: float) -> None:
+        self.waited.append(f"{pod}: {words}")
 
 
 @pytest.fixture
@@ -69,3 +80,11 @@ def test_an_install_brings_the_script_and_leaves_the_product_alone(stage: Stage,
     assert "replicas=3" in words
     assert words.endswith("--set a=b --set c=d")
     assert not cast(FakeKubectl, stage.kubectl).installed
+
+
+def test_no_call_comes_before_the_workers_are_known(stage: Stage) -> None:
+    beside = blueprint(stage)
+    fake = cast(FakeKubectl, beside.kubectl)
+    fake.pods = [{"metadata": {"name": "new"}}, {"metadata": {"name": "old", "deletionTimestamp": "now"}}]
+    beside.settle()
+    assert fake.waited == ["wait --for=delete pod/old --timeout=300s", "new: registered worker"]

@@ -46,3 +46,15 @@ def test_another_failure_is_told(helm: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Kubectl, "explain", lambda _: None)
     with pytest.raises(CommandError, match="no such chart"):
         Kubectl(helm / "kubeconfig").install("demo")
+
+
+def test_a_line_of_a_log_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "kubectl"
+    program.write_text("#!/bin/sh\necho starting\necho registered as AW_1\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(kubectl, "tool", lambda name: tmp_path / name)
+    monkeypatch.setattr(Kubectl, "explain", lambda _: None)
+    pods = Kubectl(tmp_path / "kubeconfig")
+    pods.wait_logged("pod", "registered", timeout=50)
+    with pytest.raises(CommandError, match="did not log 'drained'"):
+        pods.wait_logged("pod", "drained", timeout=0.5)
