@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from lab.callers import CallFleet, CallPlan, CallReport, StarvedError
+from lab.cluster import LAB_NAMESPACE
 from lab.matrix.departures import watch
 from lab.matrix.outcome import Outcome
 from lab.matrix.processors import ProcessorTime
@@ -91,15 +91,18 @@ async def run(stage: Stage, row: Row, plan: CallPlan, calls: int) -> Trial:
         row: what to do to it.
         plan: of the calls.
         calls: how many.
+
+    Raises:
+        TimeoutError: a call had no first answer, so that nothing was disrupted; the release's pods and the lab's,
+            their events and logs were printed before.
     """
     before, began, started = await asyncio.to_thread(_restarts, stage), ProcessorTime.now(), time.time()
     async with watch(stage) as departures, CallFleet(plan, calls) as fleet:
         try:
             await fleet.all_answering()
         except TimeoutError:
-            print(
-                f"{row.title}: the calls did not begin; the pods' logs are in {await _keep_logs(stage, row, started)}"
-            )
+            for namespace in (stage.kubectl.namespace, LAB_NAMESPACE):
+                await asyncio.to_thread(stage.kubectl.in_namespace(namespace).explain)
             raise
         await fleet.more_answers(ANSWERS_BEFORE)
         effect = await row.disrupt(Scene(stage, await stage.serving(plan.room)))
@@ -112,16 +115,10 @@ async def run(stage: Stage, row: Row, plan: CallPlan, calls: int) -> Trial:
     busy = ProcessorTime.now().busy_since(began)
     trial = Trial(row, Outcome.of(reports, effect, departures.seconds, restarted, [busy]), reports)
     if trial.broken:
-        kept = await _keep_logs(stage, row, started)
-        print(f"{row.title}: {'; '.join(trial.broken)}; the pods' logs are in {kept}", flush=True)
+        folder = LOGS / f"{row.name}-{int(started)}"
+        await asyncio.to_thread(stage.kubectl.keep_logs, folder, time.time() - started)
+        print(f"{row.title}: {'; '.join(trial.broken)}; the pods' logs are in {folder.relative_to(ROOT)}", flush=True)
     return trial
-
-
-async def _keep_logs(stage: Stage, row: Row, started: float) -> Path:
-    """Write down what the pods have logged since the trial's start; where, from the checkout's root."""
-    folder = LOGS / f"{row.name}-{int(started)}"
-    await asyncio.to_thread(stage.kubectl.keep_logs, folder, time.time() - started)
-    return folder.relative_to(ROOT)
 
 
 def _restarts(stage: Stage) -> Counter[str]:
