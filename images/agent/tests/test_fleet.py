@@ -14,6 +14,7 @@ from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
 from voice_agent.keeper.brain import Brain
 from voice_agent.keeper.calls import text
 from voice_agent.keeper.fleet import Fleet, Move
+from voice_agent.keeper.reach import Reach
 from voice_agent.keeper.routes import CALLS_PATH, Routes
 from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.auth import SharedSecret
@@ -159,7 +160,8 @@ async def test_the_page_and_its_text_show_calls_moves_pods_and_who_leads() -> No
     brain.on_call(NEXT)
     began = datetime.now(UTC)
     brain.on_state(NEXT, {"agent": "listening", "began_at": began.isoformat()})
-    routes = Routes(tethers, brain, AlwaysLeading(), None, 4)
+    reach = Reach(cast(api.LiveKitAPI, None), AlwaysLeading(), NoPeers().reach_livekit)
+    routes = Routes(tethers, brain, AlwaysLeading(), reach, None, 4)
     async with TestClient(TestServer(routes.application())) as client:
         answer = await client.get(CALLS_PATH, headers={"Authorization": "Bearer shared"})
         told = await answer.json()

@@ -11,7 +11,14 @@ import pytest
 from prometheus_client import REGISTRY
 
 from voice_agent.keeper import leader
-from voice_agent.keeper.leader import DURATION_SECONDS, MEET_SECONDS, RETRY_SECONDS, YOUNG_SECONDS, Leader
+from voice_agent.keeper.leader import (
+    ASIDE_SECONDS,
+    DURATION_SECONDS,
+    MEET_SECONDS,
+    RETRY_SECONDS,
+    YOUNG_SECONDS,
+    Leader,
+)
 from voice_agent.kubernetes import ApiServer
 
 
@@ -262,6 +269,39 @@ async def test_a_leader_that_alone_is_cut_off_from_the_api_server_gives_way(keep
     await keepers.time.pass_by(DURATION_SECONDS + 4)
 
     assert keepers.leading == ["two"]
+
+
+async def test_a_leader_that_stands_aside_is_followed_at_once_and_does_not_come_back(keepers: Keepers) -> None:
+    await settled(keepers)
+
+    keepers.leaders["one"].stand_aside()
+    assert keepers.leading == []
+    await keepers.time.pass_by(2 * RETRY_SECONDS)
+    assert keepers.leading == ["two"]
+    await keepers.time.pass_by(2 * ASIDE_SECONDS)
+    assert keepers.leading == ["two"]
+
+
+async def test_a_leader_that_stands_aside_for_nobody_leads_again(keepers: Keepers) -> None:
+    keepers.start("one")
+    await keepers.time.pass_by(YOUNG_SECONDS + 1)
+
+    keepers.leaders["one"].stand_aside()
+    await keepers.time.pass_by(ASIDE_SECONDS - RETRY_SECONDS)
+    assert keepers.leading == []
+    await keepers.time.pass_by(2 * RETRY_SECONDS)
+    assert keepers.leading == ["one"]
+
+
+async def test_nobody_stands_aside_while_the_api_server_cannot_give_the_lease_to_another(keepers: Keepers) -> None:
+    await settled(keepers)
+
+    keepers.cluster.away = {"one", "two"}
+    await keepers.time.pass_by(1)
+    keepers.leaders["one"].stand_aside()
+    await keepers.time.pass_by(1)
+
+    assert keepers.leading == ["one"]
 
 
 async def test_metrics_tell_who_leads(keepers: Keepers) -> None:

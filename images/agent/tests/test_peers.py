@@ -18,9 +18,9 @@ REFUSES = "http://127.0.0.1:9"
 
 
 @asynccontextmanager
-async def a_keeper(*, leading: bool, status: int = 200) -> AsyncIterator[str]:
+async def a_keeper(*, leading: bool = False, reaches: bool = False, status: int = 200) -> AsyncIterator[str]:
     async def seen(_: web.Request) -> web.Response:
-        told = Seen(settled=True, calls=frozenset(), leading=leading)
+        told = Seen(settled=True, calls=frozenset(), leading=leading, reaches_livekit=reaches)
         return web.json_response(text=told.model_dump_json(), status=status)
 
     app = web.Application()
@@ -34,12 +34,16 @@ async def a_keeper(*, leading: bool, status: int = 200) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def another_leads(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> bool | None:
+def others(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> OtherKeepers:
     async def resolve(_: str) -> frozenset[str]:
         return frozenset(addresses)
 
     monkeypatch.setattr(peers, "addresses_of", resolve)
-    return await OtherKeepers("http://keepers:8090", OWN, lambda: "token").leads()
+    return OtherKeepers("http://keepers:8090", OWN, lambda: "token")
+
+
+async def another_leads(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> bool | None:
+    return await others(monkeypatch, *addresses).leads()
 
 
 async def test_the_only_keeper_knows_that_no_other_one_leads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,3 +66,14 @@ async def test_a_dns_that_does_not_know_this_keeper_does_not_tell_that_no_other_
 ) -> None:
     assert await another_leads(monkeypatch) is None
     assert await another_leads(monkeypatch, REFUSES) is None
+
+
+async def test_a_keeper_says_whether_it_reaches_livekit(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_keeper(reaches=True) as near, a_keeper() as far, a_keeper(reaches=True, status=503) as ill:
+        assert await others(monkeypatch, OURS, far, near).reach_livekit()
+        assert not await others(monkeypatch, OURS, far, ill, REFUSES).reach_livekit()
+        assert not await others(monkeypatch, near.replace("127.0.0.1", OWN)).reach_livekit()
+
+
+def test_a_keeper_of_a_release_before_does_not_say_that_it_reaches_livekit() -> None:
+    assert not Seen.model_validate_json('{"settled": true, "calls": [], "leading": true}').reaches_livekit

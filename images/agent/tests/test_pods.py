@@ -12,6 +12,7 @@ from livekit import api
 from voice_agent.keeper.alone import AlwaysLeading, NoPeers
 from voice_agent.keeper.brain import Brain
 from voice_agent.keeper.pods import Deletion, FleetPods, Pod, outdated
+from voice_agent.keeper.reach import Reach
 from voice_agent.keeper.routes import Routes
 from voice_agent.kubernetes import ApiServer
 from voice_agent.state.memory import MemoryStore
@@ -87,7 +88,8 @@ async def test_a_pod_that_asks_at_this_moment_is_told_of_one_that_is_newly_ready
     pods = FleetPods(cast(ApiServer, server), "app=worker")
     store = MemoryStore()
     brain = Brain(cast(api.LiveKitAPI, None), store, AlwaysLeading(), pods, NoPeers())
-    routes = Routes(TetherServer(store, SharedSecret("shared"), brain), brain, AlwaysLeading(), pods, 4)
+    reach = Reach(cast(api.LiveKitAPI, None), AlwaysLeading(), NoPeers().reach_livekit)
+    routes = Routes(TetherServer(store, SharedSecret("shared"), brain), brain, AlwaysLeading(), reach, pods, 4)
     async with TestClient(TestServer(routes.application())) as client:
 
         async def closed(query: str = "") -> bool:

@@ -8,6 +8,9 @@ class AlwaysLeading:
 
     leading = True
 
+    def stand_aside(self) -> None:
+        """See `Lead.stand_aside`."""
+
 
 class UnknownPods:
     """No API server can be asked."""
@@ -27,6 +30,10 @@ class NoPeers:
     async def leads(self) -> None:
         """See `Peers.leads`."""
         return
+
+    async def reach_livekit(self) -> bool:
+        """See `OtherKeepers.reach_livekit`."""
+        return False
 
     async def pass_on(self, webhook: bytes, signature: str) -> None:
         """See `OtherKeepers.pass_on`."""

@@ -30,10 +30,12 @@ MEET_SECONDS = 10.0
 # them, and that looks every RETRY_SECONDS, be first. The only keeper leads this much later.
 PATIENCE_SECONDS = 1.5
 YOUNG_SECONDS = 10.0
+# Who stands aside has given the Lease back: any other keeper takes it at its next look.
+ASIDE_SECONDS = 5.0
 
 
 class Leader:
-    """Holds the Lease, or waits for it; a `Leadership`.
+    """Holds the Lease, or waits for it; a `Lead`.
 
     A holder that could not renew stops leading before others may take over: they wait for the Lease's duration from
     the last change that they have seen, by their own clocks, so no two clocks are compared; or until no other keeper
@@ -61,6 +63,7 @@ class Leader:
         self._away = False
         self._young_until = time.monotonic() + YOUNG_SECONDS
         self._renewed_at: float | None = None
+        self._aside_until = -ASIDE_SECONDS
         self._met_at = -MEET_SECONDS
         self._seen: tuple[str, float] = ("", 0.0)
         self._was_leading = False
@@ -68,7 +71,14 @@ class Leader:
     @property
     def leading(self) -> bool:
         """Whether this keeper acts, now."""
-        return self._renewed_at is not None and time.monotonic() - self._renewed_at < RENEW_WITHIN_SECONDS
+        now = time.monotonic()
+        held = self._renewed_at is not None and now - self._renewed_at < RENEW_WITHIN_SECONDS
+        return held and now >= self._aside_until
+
+    def stand_aside(self) -> None:
+        """Give the Lease back at the next look, and let the others lead; without an API server they could not."""
+        if not self._away:
+            self._aside_until = time.monotonic() + ASIDE_SECONDS
 
     async def run(self) -> None:
         """Try to get the Lease and to keep it until cancelled; then it is given back."""
@@ -76,9 +86,12 @@ class Leader:
             while True:
                 asked_at, led = time.monotonic(), self.leading
                 try:
-                    self._renewed_at = asked_at if await self._hold() else None
-                    self._away = False
-                    await self._meet()
+                    if asked_at < self._aside_until:
+                        await self._give_back()
+                    else:
+                        self._renewed_at = asked_at if await self._hold() else None
+                        self._away = False
+                        await self._meet()
                 except ERRORS as error:
                     await self._without_lease(error, led)
                 except Exception:
@@ -88,8 +101,7 @@ class Leader:
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
             if self.leading:
-                self._renewed_at = None
-                await self._release()
+                await self._give_back()
 
     async def _without_lease(self, error: Exception, led: bool) -> None:
         if not self._away:
@@ -149,6 +161,11 @@ class Leader:
 
     async def _request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         return await self._api.request(method, path, body, seconds=REQUEST_SECONDS)
+
+    async def _give_back(self) -> None:
+        if self._renewed_at is not None:
+            self._renewed_at = None
+            await self._release()
 
     async def _release(self) -> None:
         try:

@@ -30,6 +30,7 @@ class Seen(BaseModel):
         settled: whether it has run for long enough for every call to have found it.
         calls: (call, epoch) of all that it sees alive.
         leading: whether it acts.
+        reaches_livekit: whether LiveKit answers it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -38,6 +39,8 @@ class Seen(BaseModel):
     calls: frozenset[tuple[str, int]]
     leading: bool = True
     """An older keeper does not tell."""
+    reaches_livekit: bool = False
+    """Likewise."""
 
 
 class OtherKeepers:
@@ -56,8 +59,7 @@ class OtherKeepers:
 
     async def tethered(self) -> frozenset[tuple[str, int]] | None:
         """See `Peers.tethered`."""
-        others = [url for url in await addresses_of(self._url) if not self._is_own(url)]
-        seen = [answer.calls for answer in await self._ask_all(others) if answer is not None and answer.settled]
+        seen = [answer.calls for answer in await self._ask_all(await self._others()) if answer and answer.settled]
         return frozenset[tuple[str, int]]().union(*seen) if seen else None
 
     async def leads(self) -> bool | None:
@@ -75,14 +77,21 @@ class OtherKeepers:
             return True
         return None if None in answers else False
 
+    async def reach_livekit(self) -> bool:
+        """Whether another keeper says that LiveKit answers it."""
+        answers = await self._ask_all(await self._others())
+        return any(answer is not None and answer.reaches_livekit for answer in answers)
+
     async def pass_on(self, webhook: bytes, signature: str) -> None:
         """Give every other keeper what LiveKit has sent to this one; who does not take it does not hear of it."""
         headers = {"Authorization": signature, PASSED_ON: "1"}
         async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session:
-            for url in await addresses_of(self._url):
-                if not self._is_own(url):
-                    with suppress(aiohttp.ClientError, TimeoutError):
-                        await session.post(f"{url}{WEBHOOKS_PATH}", data=webhook)
+            for url in await self._others():
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    await session.post(f"{url}{WEBHOOKS_PATH}", data=webhook)
+
+    async def _others(self) -> list[str]:
+        return [url for url in await addresses_of(self._url) if not self._is_own(url)]
 
     def _is_own(self, url: str) -> bool:
         return self._own is not None and urlsplit(url).hostname == self._own

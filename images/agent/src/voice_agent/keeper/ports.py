@@ -16,6 +16,13 @@ class Leadership(Protocol):
         """Whether this one does, now."""
 
 
+class Lead(Leadership, Protocol):
+    """A leadership that can be given up."""
+
+    def stand_aside(self) -> None:
+        """Let another keeper act, if there is one."""
+
+
 class Pods(Protocol):
     """The fleet's pods as the API server has them."""
 

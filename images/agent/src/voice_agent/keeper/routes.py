@@ -15,6 +15,7 @@ from voice_agent.keeper.fleet import Move
 from voice_agent.keeper.peers import SEEN_PATH, Seen
 from voice_agent.keeper.pods import FRESH_SECONDS, NOW_SECONDS, FleetPods, outdated
 from voice_agent.keeper.ports import Leadership
+from voice_agent.keeper.reach import Reach
 from voice_agent.tether.server import TetherServer
 
 CALLS_PATH = "/v1/calls"
@@ -41,16 +42,24 @@ class Routes:
         tethers: the calls' connections; decides who may ask.
         brain: knows the calls.
         leadership: whether this keeper acts.
+        reach: whether it reaches LiveKit.
         pods: the fleet's; None where no API server is.
         slots: how many calls one pod takes.
     """
 
     def __init__(
-        self, tethers: TetherServer, brain: Brain, leadership: Leadership, pods: FleetPods | None, slots: int
+        self,
+        tethers: TetherServer,
+        brain: Brain,
+        leadership: Leadership,
+        reach: Reach,
+        pods: FleetPods | None,
+        slots: int,
     ) -> None:
         self._tethers = tethers
         self._brain = brain
         self._leadership = leadership
+        self._reach = reach
         self._pods = pods
         self._slots = slots
         self._began = time.monotonic()
@@ -79,6 +88,7 @@ class Routes:
             settled=time.monotonic() - self._began > SETTLED_AFTER_SECONDS,
             calls=frozenset((call.call, call.epoch) for call in self._tethers.calls),
             leading=self._leadership.leading,
+            reaches_livekit=self._reach.reaches_livekit,
         )
         return web.json_response(text=seen.model_dump_json())
 

@@ -16,7 +16,8 @@ from voice_agent.keeper.brain import Brain
 from voice_agent.keeper.leader import Leader
 from voice_agent.keeper.peers import OtherKeepers
 from voice_agent.keeper.pods import FleetPods
-from voice_agent.keeper.ports import Leadership
+from voice_agent.keeper.ports import Lead
+from voice_agent.keeper.reach import Reach
 from voice_agent.keeper.reconciliation import Reconciliation
 from voice_agent.keeper.routes import Routes
 from voice_agent.keeper.webhooks import WEBHOOKS_PATH, Webhooks
@@ -76,7 +77,7 @@ async def _keep(settings: KeeperSettings) -> None:
         client = await stack.enter_async_context(_livekit(settings))
         pods = FleetPods(server, settings.fleet_selector) if server and settings.fleet_selector else None
         peers = _peers(settings)
-        leadership: Leadership = AlwaysLeading()
+        leadership: Lead = AlwaysLeading()
         if server is not None and settings.lease_name:
             leadership = leader = Leader(server, settings.lease_name, settings.pod_name, peers.leads)
             await stack.enter_async_context(_running(leader.run(), "lease"))
@@ -93,11 +94,13 @@ async def _keep(settings: KeeperSettings) -> None:
             leadership,
             peers.pass_on,
         )
-        app = Routes(tethers, brain, leadership, pods, settings.call_slots).application()
+        reach = Reach(client, leadership, peers.reach_livekit)
+        app = Routes(tethers, brain, leadership, reach, pods, settings.call_slots).application()
         app.add_routes([web.post(WEBHOOKS_PATH, webhooks.take)])
         await stack.enter_async_context(_serving(app, settings.keeper_port))
         await stack.enter_async_context(_running(brain.run(), "brain"))
         await stack.enter_async_context(_running(reconciliation.run(), "reconciliation"))
+        await stack.enter_async_context(_running(reach.run(), "reach"))
         await stop.wait()
         logger.info("leaving; the calls and the other keepers go on")
 

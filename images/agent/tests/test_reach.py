@@ -1,0 +1,90 @@
+"""A keeper that cannot reach LiveKit leaves the lead to another that can; LiveKit answers as the test likes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import aiohttp
+import pytest
+from livekit import api
+
+from voice_agent.keeper.reach import GIVE_WAY_SECONDS, LOOK_SECONDS, Reach
+
+
+class Lead:
+    """The lead, which it has."""
+
+    def __init__(self) -> None:
+        self.leading = True
+
+    def stand_aside(self) -> None:
+        self.leading = False
+
+
+class Scene:
+    """A keeper, LiveKit, and the time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.fails: Exception | None = None
+        self.lead = Lead()
+        self.another_reaches = True
+        client = cast(api.LiveKitAPI, SimpleNamespace(room=SimpleNamespace(list_rooms=self._list_rooms)))
+        self.reach = Reach(client, self.lead, self._another_reaches, lambda: self.now)
+
+    async def _another_reaches(self) -> bool:
+        return self.another_reaches
+
+    async def _list_rooms(self, _: api.ListRoomsRequest) -> api.ListRoomsResponse:
+        if self.fails:
+            raise self.fails
+        return api.ListRoomsResponse()
+
+    async def pass_by(self, seconds: float) -> None:
+        for _ in range(round(seconds / LOOK_SECONDS)):
+            self.now += LOOK_SECONDS
+            await self.reach.look()
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    scene = Scene()
+    assert not scene.reach.reaches_livekit
+    await scene.reach.look()
+    return scene
+
+
+@pytest.mark.parametrize(
+    "error",
+    [aiohttp.ClientConnectionError("refused"), TimeoutError(), api.TwirpError("unavailable", "", status=503)],
+    ids=["refused", "hangs", "answers with an error"],
+)
+async def test_a_leader_that_cannot_reach_livekit_leaves_the_lead_to_one_that_can(
+    scene: Scene, error: Exception
+) -> None:
+    assert scene.reach.reaches_livekit
+    scene.fails = error
+    await scene.pass_by(GIVE_WAY_SECONDS)
+    assert not scene.reach.reaches_livekit
+    assert scene.lead.leading
+    await scene.pass_by(LOOK_SECONDS)
+    assert not scene.lead.leading
+
+
+async def test_a_leader_goes_on_where_no_keeper_reaches_livekit(scene: Scene) -> None:
+    scene.fails, scene.another_reaches = TimeoutError(), False
+    await scene.pass_by(60)
+    assert scene.lead.leading
+    scene.another_reaches = True
+    await scene.pass_by(LOOK_SECONDS)
+    assert not scene.lead.leading
+
+
+async def test_a_leader_that_reaches_livekit_now_and_then_goes_on(scene: Scene) -> None:
+    for _ in range(10):
+        scene.fails = TimeoutError()
+        await scene.pass_by(GIVE_WAY_SECONDS)
+        scene.fails = None
+        await scene.pass_by(LOOK_SECONDS)
+    assert scene.lead.leading
