@@ -15,10 +15,13 @@ import pytest
 from livekit.agents import JobRequest, utils
 from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
 
+from voice_agent.call.control import Counted, Hello
 from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.settings import Settings
+from voice_agent.telemetry import metrics
 from voice_agent.worker.drain import Drain, Outcome
 from voice_agent.worker.server import CallServer
+from voice_agent.worker.slots import FULL_THRESHOLD
 from voice_agent.worker.standing import Standing
 
 
@@ -108,6 +111,29 @@ async def test_a_pod_that_is_the_next_to_go_takes_new_calls_but_none_that_would_
     assert handed_over.accepted is None
     assert lost.accepted is not None
     assert new.accepted is not None
+
+
+async def test_a_pod_that_has_just_lost_the_model_takes_none_of_the_calls_that_another_can_have(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = Pod(make_settings(CALL_SLOTS="4"))
+    lost = write(Errand(kind=Kind.RECOVERY, caller="caller", epoch=2))
+    async with pod.server.jobs.listening():
+        reader, writer = await asyncio.open_unix_connection(pod.server.jobs.path)
+        writer.write(Hello(job="a").line() + Counted(counted=metrics.MODEL_LOST).line())
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+
+    taken_up, new = await pod.offer(Offer("a", metadata=lost)), await pod.offer(Offer("b"))
+    assert taken_up.rejected_for_good is False
+    assert taken_up.accepted is None
+    assert new.accepted is not None
+    assert pod.server.slots.load < pod.server._report_load() < FULL_THRESHOLD
+
+    monkeypatch.setattr("voice_agent.worker.server.LACKS_MODEL_SECONDS", 0.0)
+    assert (await pod.offer(Offer("c", metadata=lost))).accepted is not None
+    assert pod.server._report_load() == pod.server.slots.load
 
 
 async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(

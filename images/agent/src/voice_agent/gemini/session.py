@@ -281,7 +281,7 @@ class ResumableSession(plugin.RealtimeSession):
                         await self._session_should_close.wait()
 
     def _end_call(self, ending: Ending) -> None:
-        metrics.count("gemini_lost")
+        metrics.count(metrics.MODEL_LOST)
         error = ending.error or TimeoutError("it said nothing while it owed an answer")
         logger.error(
             "Gemini is lost after %d attempts; GEMINI_RECONNECT_SECONDS says for how long to try: %s",

@@ -24,7 +24,8 @@ CALLS = Counter(
 )
 CALLS_REFUSED = Counter(
     "voice_agent_calls_refused",
-    "Calls left to another pod; reason: full, draining, or outdated (a newer one shall have what is handed over)",
+    "Calls left to another pod; reason: full, draining, outdated (a newer one shall have what is handed over), or "
+    "no_model (a call of this one's has just lost Gemini)",
     ["reason"],
 )
 HANDOVERS = Counter(
@@ -78,11 +79,13 @@ WEBHOOKS = Counter(
 KEEPER_CALLS = Gauge("voice_agent_keeper_calls", "Calls that the keeper knows")
 KEEPER_LEADING = Gauge("voice_agent_keeper_leading", "1 while the keeper acts")
 
+MODEL_LOST = "gemini_lost"
+
 OF_CALLS = {
     "gemini_reconnects": GEMINI_RECONNECTS,
     "gemini_turns_replayed": GEMINI_TURNS_REPLAYED,
     "gemini_turns_lost": GEMINI_TURNS_LOST,
-    "gemini_lost": GEMINI_LOST,
+    MODEL_LOST: GEMINI_LOST,
 }
 """What is counted where a call is."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,6 +38,8 @@ class Jobs:
         """IDs of the jobs whose calls other pods have taken."""
         self.met: set[str] = set()
         """IDs of the jobs whose successors have come, and have not taken the call yet."""
+        self.model_lost_at = -math.inf
+        """When a job could not reach Gemini any more, the last time, `time.monotonic()`."""
         self._jobs: dict[str, asyncio.StreamWriter] = {}
         # Prometheus sees no increase in a series that begins with 1.
         for told in [Restored(kind=kind) for kind in Kind] + [Restored(kind=Kind.RECOVERY, fresh=why) for why in Fresh]:
@@ -86,6 +90,8 @@ class Jobs:
     def _take(self, job: str, told: Tried | Met | Restored | Counted) -> None:
         if isinstance(told, Counted):
             metrics.add(told.counted, *told.labels)
+            if told.counted == metrics.MODEL_LOST:
+                self.model_lost_at = time.monotonic()
             return
         if isinstance(told, Restored):
             _restores(told).inc()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Collection
 from functools import partial
@@ -22,7 +23,7 @@ from voice_agent.settings import Settings
 from voice_agent.telemetry import metrics
 from voice_agent.worker.control import Jobs
 from voice_agent.worker.drain import Drain, Outcome
-from voice_agent.worker.slots import FULL_THRESHOLD, NoFreeSlotError, Slots
+from voice_agent.worker.slots import ALMOST_FULL, FULL_THRESHOLD, NoFreeSlotError, Slots
 from voice_agent.worker.standing import Standing
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,10 @@ RETRY_FOR_EVER = sys.maxsize
 
 # A starved node is slow, not broken; livekit-agents' own 10 s has it kill and start processes in a loop.
 PROCESS_START_TIMEOUT_SECONDS = 60
+
+# For so long the calls that lost the model here are left to other pods. Were it longer, calls that every pod has lost
+# would wait when the model is back.
+LACKS_MODEL_SECONDS = 10.0
 
 # By name: what it imports and builds, this process has no use for.
 PRELOAD = "voice_agent.worker.preload"
@@ -137,7 +142,12 @@ class CallServer(AgentServer):
         if self._drain_of_pod.asked:
             await self._leave_to_another_pod(request, "draining")
             return
-        if await self._would_move_again(request):
+        # A new call is asked for once: it is better served late than never.
+        errand = errands.read(request.job.metadata)
+        if errand is not None and self._lacks_model:
+            await self._leave_to_another_pod(request, "no_model")
+            return
+        if errand is not None and errand.kind is Kind.HANDOVER and await self._would_move_again():
             await self._leave_to_another_pod(request, "outdated")
             return
         try:
@@ -151,12 +161,13 @@ class CallServer(AgentServer):
         # `terminate`, the default, would leave the caller alone in the room: LiveKit would ask no one else.
         await request.reject(terminate=False)
 
-    async def _would_move_again(self, request: JobRequest) -> bool:
-        # Only what is handed over: it is served meanwhile, and asked for again.
-        errand = errands.read(request.job.metadata)
-        if self._standing is None or errand is None or errand.kind is not Kind.HANDOVER:
-            return False
-        return await self._standing.ask_now()
+    async def _would_move_again(self) -> bool:
+        # Asked of what is handed over: it is served meanwhile, and asked for again.
+        return self._standing is not None and await self._standing.ask_now()
+
+    @property
+    def _lacks_model(self) -> bool:
+        return time.monotonic() - self.jobs.model_lost_at < LACKS_MODEL_SECONDS
 
     @property
     def _outdated(self) -> bool:
@@ -165,7 +176,9 @@ class CallServer(AgentServer):
     def _report_load(self) -> float:
         metrics.SLOTS_TAKEN.set(self.slots.taken)
         # A call that comes nevertheless is taken: newer pods may just have filled up.
-        return 1.0 if self._outdated else self.slots.load
+        if self._outdated:
+            return 1.0
+        return max(self.slots.load, ALMOST_FULL) if self._lacks_model else self.slots.load
 
     def _get_effective_load(self) -> float:
         # livekit-agents adds an estimate for calls promised but not running, at an idle pod with one warm

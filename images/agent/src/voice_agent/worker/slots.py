@@ -9,7 +9,7 @@ from contextlib import contextmanager
 # at all when every worker is there; so a pod with a free slot must stay below.
 FULL_THRESHOLD = 0.7
 # What the last but one slot may report: the margin keeps rounding on the wire below the threshold.
-_ALMOST_FULL = 0.69
+ALMOST_FULL = 0.69
 
 
 class NoFreeSlotError(Exception):
@@ -38,7 +38,7 @@ class Slots:
     def load(self) -> float:
         """The load to report: in proportion below the threshold while a slot is free, 1 when full."""
         taken = self.taken
-        return 1.0 if taken >= self.total else _ALMOST_FULL * taken / self.total
+        return 1.0 if taken >= self.total else ALMOST_FULL * taken / self.total
 
     @contextmanager
     def promise(self, job: str) -> Iterator[None]:
