@@ -45,9 +45,19 @@ class Keeper:
     store: MemoryStore = field(default_factory=MemoryStore)
     calls: list[Tethered] = field(default_factory=list)
     ended: asyncio.Queue[tuple[Tethered, Loss | Ending]] = field(default_factory=asyncio.Queue)
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
 
     def on_call(self, call: Tethered) -> None:
         self.calls.append(call)
+        self._came.set()
+
+    async def tethered(self, count: int = 1) -> Tethered:
+        """The latest of so many: an agent may have answered before the keepers know of it."""
+        async with asyncio.timeout(30):
+            while len(self.calls) < count:
+                self._came.clear()
+                await self._came.wait()
+        return self.calls[count - 1]
 
     def on_state(self, call: Tethered, state: dict[str, JsonValue]) -> None:
         pass
@@ -154,7 +164,7 @@ async def test_a_snapshot_that_cannot_be_restored_makes_a_new_conversation_and_i
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
 ) -> None:
     async with two_pods(variables, plan) as (one, two, fleet):
-        snapshot = await keeper.whole_snapshot(keeper.calls[0])
+        snapshot = await keeper.whole_snapshot(await keeper.tethered())
         one.send_to_group(signal.SIGKILL)
         lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
         # As a later livekit-agents may write it.
@@ -175,13 +185,11 @@ async def test_an_agent_that_dies_before_it_has_the_conversation_is_known_to_be_
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
 ) -> None:
     async with two_pods(variables | {"AGENT_CLASS": "slow_agent:Slow"}, plan) as (one, two, _):
-        await keeper.whole_snapshot(keeper.calls[0])
+        await keeper.whole_snapshot(await keeper.tethered())
         one.send_to_group(signal.SIGKILL)
         lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
         await _recover(livekit, lost)
-        async with asyncio.timeout(30):
-            while len(keeper.calls) < 2:  # noqa: ASYNC110 - the server tells the test of nothing else
-                await asyncio.sleep(0.05)
+        await keeper.tethered(2)
         two.send_to_group(signal.SIGKILL)
         second, loss = await asyncio.wait_for(keeper.ended.get(), 10)
     assert (second.pod, second.epoch, loss) == ("two", 2, Loss.CLOSED)
@@ -201,7 +209,7 @@ async def test_an_agent_whose_place_in_the_room_is_taken_is_lost(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
 ) -> None:
     async with one_pod(variables, plan):
-        [call] = keeper.calls
+        call = await keeper.tethered()
         async with participant(livekit, call.room, call.agent_identity):
             _, loss = await asyncio.wait_for(keeper.ended.get(), 30)
     assert loss is Loss.CLOSED
@@ -262,7 +270,7 @@ async def test_snapshots_follow_the_call_and_cannot_be_read_without_the_key(
         async with CallFleet(plan, 1) as fleet:
             await fleet.all_answering()
             await fleet.more_answers(2)
-            [call] = keeper.calls
+            call = await keeper.tethered()
             snapshot = await keeper.whole_snapshot(call)
             kept = await keeper.store.get(call.call)
             await fleet.finish()
@@ -280,7 +288,7 @@ async def test_a_superseded_agent_leaves_without_a_word(
         await one.ready()
         async with CallFleet(plan, 1) as fleet:
             await fleet.all_answering()
-            [call] = keeper.calls
+            call = await keeper.tethered()
             # What a keeper does before it sends another agent.
             await keeper.store.claim(call.call, above=call.epoch)
             await one.logged("another agent has the call")
