@@ -231,10 +231,10 @@ class Caller:
     def _emit(self, event: Event) -> None:
         self._report(event)
         if isinstance(event, Heard):
-            if event.kind == Kind.GREETING or event.call == signals.UNCLEAR_CALL:
-                self._other_words.set()
-            elif event.kind == Kind.ANSWER and (event.call, event.question) == (self._plan.call, self._question % 256):
+            if event.kind == Kind.ANSWER and (event.call, event.question) == (self._plan.call, self._question % 256):
                 self._answer.set()
+            else:
+                self._other_words.set()
 
     def _listen_to_room(self) -> None:
         room = self._room

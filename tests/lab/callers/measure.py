@@ -141,7 +141,9 @@ def _turns(reading: _Reading, answers: Sequence[Heard]) -> tuple[Turn, ...]:
             if heard.question == asked.question % 256 and 0 <= _index_after(reading.asked, heard) - number < 128
         ]
         found.sort(key=lambda heard: heard.time)
-        turn = Turn(asked.question, Kind(asked.kind).name, asked.time, asked.end, answers=len(found))
+        agents = [heard.agent for heard in found]
+        again = len(agents) == 2 and agents[0] != agents[1]
+        turn = Turn(asked.question, Kind(asked.kind).name, asked.time, asked.end, answers=len(found), said_again=again)
         if found and asked.question not in reading.lost:
             answered += 1
             first = found[0]
@@ -156,6 +158,7 @@ def _turns(reading: _Reading, answers: Sequence[Heard]) -> tuple[Turn, ...]:
                 answered=first.time,
                 latency_s=first.time - asked.end,
                 answers=len(found),
+                said_again=again,
                 remembered=first.turns if told else None,
                 memory_kept=kept if told else None,
                 pod=reading.pod(first.agent),

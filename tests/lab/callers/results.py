@@ -36,6 +36,7 @@ class Turn:
         answered: first audio of the answer in time, or None.
         latency_s: from ``asked_end`` to ``answered``; None if lost.
         answers: how many ANSWER frames were heard for it.
+        said_again: whether they are two, of two agents.
         remembered: user turns that the answer says the conversation holds.
         memory_kept: whether ``remembered`` is right; None without an answer, or with one in words.
         pod: the pod that answered.
@@ -49,6 +50,7 @@ class Turn:
     answered: float | None = None
     latency_s: float | None = None
     answers: int = 0
+    said_again: bool = False
     remembered: int | None = None
     memory_kept: bool | None = None
     pod: str = ""
@@ -101,7 +103,8 @@ class CallReport:
         unclear: answers heard to something that was not understood.
         longest_stall_s: the longest time for which the caller's own process, or the fleet's, got no processor; what
             was measured then, latencies above all, is worse than what the agents did.
-        agent_died: whether a pod that served it was killed without a warning: then a turn may be lost.
+        agent_died: whether a pod that served it was killed without a warning: then a turn may be lost, and an answer
+            that was cut off may be given once more.
     """
 
     call: int
@@ -183,6 +186,8 @@ class CallReport:
         if self.lost_turns:
             numbers = ", ".join(str(turn.question) for turn in self.turns if turn.lost)
             found.append(f"{self.lost_turns} lost (question {numbers})")
+        if turn := self._cut_off:
+            found.append(f"an answer begun anew (question {turn.question})")
         if self.unclear:
             found.append(f"{self.unclear} not understood")
         return found
@@ -193,9 +198,9 @@ class CallReport:
         found = []
         if self.lost:
             found.append(f"call lost ({self.ending})")
-        if self.answered_twice:
-            numbers = ", ".join(str(turn.question) for turn in self.turns if turn.answers > 1)
-            found.append(f"{self.answered_twice} answered twice (question {numbers})")
+        if twice := [turn for turn in self.turns if turn.answers > 1 and turn is not self._cut_off]:
+            numbers = ", ".join(str(turn.question) for turn in twice)
+            found.append(f"{sum(turn.answers - 1 for turn in twice)} answered twice (question {numbers})")
         if self.overlapped:
             found.append(f"agents overlapped {self.overlap_ms:.0f} ms")
         if not self.memory_kept:
@@ -206,8 +211,13 @@ class CallReport:
         return found
 
     @property
+    def _cut_off(self) -> Turn | None:
+        """The turn whose answer an agent may have died in, so that the next agent, rightly, gave it once more."""
+        return next((turn for turn in self.turns if turn.said_again), None) if self.agent_died else None
+
+    @property
     def ok(self) -> bool:
-        """Whether nothing was wrong but, if an agent died in the call, the turn that was under way."""
+        """Whether nothing was wrong but, if an agent died in the call, the turn and the answer that were under way."""
         return not self.broken and self.lost_turns <= 1 if self.agent_died else not self.findings
 
     @property

@@ -34,7 +34,8 @@ class Promise(StrEnum):
     PLANNED = "planned"
     """No call and no turn is lost; added reply delay p95 below 0.5 s."""
     DEATH = "death"
-    """No call is lost, at most the turn under way; answered again p95 within 3 s."""
+    """No call is lost, at most the turn under way; an answer that is cut off begins anew; answered again p95 within
+    3 s."""
     NODE = "node"
     """The same, for what is noticed by silence: within 6 s."""
     MODEL = "model"

@@ -104,19 +104,21 @@ async def test_a_successor_is_heard_once_and_its_memory_is_checked(server: LiveK
     assert report.memory_kept is shared
 
 
-async def test_a_caller_who_is_told_something_else_does_not_wait_for_the_answer(server: LiveKit) -> None:
-    agent = TinyAgent("pod-a", deaf_to=1)
+@pytest.mark.parametrize("says", [Kind.GREETING, Kind.ANSWER], ids=["a greeting", "the answer before"])
+async def test_a_caller_who_is_told_something_else_does_not_wait_for_the_answer(server: LiveKit, says: Kind) -> None:
+    agent = TinyAgent("pod-a", deaf_to=2, says=says)
+    room = f"told-{says.name}".lower()
     async with (
-        agents_in(server, "told-1", agent),
-        CallFleet(plan(server, "told", answer_timeout_s=30), calls=1) as fleet,
+        agents_in(server, f"{room}-1", agent),
+        CallFleet(plan(server, room, answer_timeout_s=30), calls=1) as fleet,
     ):
-        await fleet.more_answers(2)
+        await fleet.more_answers(3)
         (report,) = await fleet.finish()
 
-    first, second = report.turns[:2]
-    assert first.lost
-    assert not second.lost
-    assert second.asked - first.asked < 20
+    second, third = report.turns[1:3]
+    assert second.lost
+    assert not third.lost
+    assert third.asked - second.asked < 20
 
 
 async def test_a_call_that_no_agent_takes_is_lost_and_named(server: LiveKit) -> None:

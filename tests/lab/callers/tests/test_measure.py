@@ -161,6 +161,26 @@ def test_an_answer_heard_twice_is_seen() -> None:
     assert not report.ok
 
 
+def test_an_answer_that_its_agent_died_in_may_be_given_once_more_by_another() -> None:
+    cut_off = call_of(asked(1, 0.0), answer(1, 1.0), answer(1, 4.0, agent="b"), asked(2, 6.0), answer(2, 7.0))
+    by_itself = call_of(asked(1, 0.0), answer(1, 1.0), answer(1, 4.0), asked(2, 6.0), answer(2, 7.0))
+    thrice = call_of(asked(1, 0.0), answer(1, 1.0), answer(1, 4.0, agent="b"), answer(1, 6.0, agent="c"))
+    both = call_of(
+        asked(1, 0.0),
+        answer(1, 1.0),
+        answer(1, 4.0, agent="b"),
+        asked(2, 6.0),
+        answer(2, 7.0),
+        answer(2, 9.0, agent="b"),
+    )
+
+    assert cut_off.when_killed({"pod-a"}).ok
+    assert cut_off.when_killed({"pod-a"}).verdict == "ok, an answer begun anew (question 1)"
+    assert not cut_off.when_killed({"pod-z"}).ok
+    for report in (by_itself, thrice, both):
+        assert not report.when_killed({"pod-a"}).ok
+
+
 def test_two_agents_at_once_are_seen() -> None:
     report = call_of(asked(1, 0.0), answer(1, 1.0), Sound(1.5, 4.0, "b", "track-b"), asked(2, 6.0), answer(2, 7.0))
 

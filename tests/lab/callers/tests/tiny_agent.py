@@ -38,17 +38,23 @@ class TinyAgent:
     """Answers every question at once; stops when the caller barges in.
 
     ``leave_after`` answers it leaves the room as a crashed agent would: in the middle of a conversation. To the
-    question ``deaf_to`` it says something that is no answer.
+    question ``deaf_to`` it says something that is no answer to it: a frame of the kind ``says``, for question 1.
     """
 
     def __init__(
-        self, pod: str, memory: Memory | None = None, leave_after: int | None = None, deaf_to: int | None = None
+        self,
+        pod: str,
+        memory: Memory | None = None,
+        leave_after: int | None = None,
+        deaf_to: int | None = None,
+        says: Kind = Kind.GREETING,
     ) -> None:
         self.pod = pod
         self.left = asyncio.Event()
         self._memory = memory or Memory()
         self._leave_after = leave_after
         self._deaf_to = deaf_to
+        self._says = says
         self._answers = 0
         self._room = rtc.Room()
         self._source = rtc.AudioSource(RATE, 1, queue_size_ms=200)
@@ -112,7 +118,7 @@ class TinyAgent:
         seconds = 6.0 if asked.kind is Kind.ASK_LONG else 0.5
         frame = Frame(Kind.ANSWER, asked.call, asked.question, turns)
         if asked.question == self._deaf_to:
-            frame = Frame(Kind.GREETING, asked.call, 0)
+            frame = Frame(self._says, asked.call, 1)
         pcm = np.concatenate([signals.encode(frame, RATE), signals.hum(seconds, RATE)])
         pcm = np.concatenate([pcm, np.zeros(-pcm.size % _CHUNK, dtype=np.int16)])
         self._speech.extend(pcm.reshape(-1, _CHUNK))
