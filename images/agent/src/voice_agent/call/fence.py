@@ -6,10 +6,12 @@ only participants of the kind agent count.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
 from livekit import rtc
+from livekit.agents.utils.aio import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Fence:
         self._epoch = epoch
         self._leave = leave
         self._left = False
+        self._said = asyncio.Event()
 
     async def start(self) -> None:
         """Take the call."""
@@ -67,10 +70,20 @@ class Fence:
         await self.say(self._epoch)
 
     async def say(self, epoch: int) -> None:
-        """Say, once more or with a new epoch, that this agent has the call."""
+        """Say, once more or with a new epoch, that this agent has the call; returns when the room knows."""
         self._epoch = epoch
+        self._said.clear()
         attributes = {EPOCH_ATTRIBUTE: str(epoch), CALLER_ATTRIBUTE: self._caller}
-        await self._room.local_participant.set_attributes(attributes)
+        # livekit-rtc 1.1.21 misses an answer that comes before it waits for one, and then waits for 5 s; the room's own
+        # word is not missed.
+        answered = asyncio.ensure_future(self._room.local_participant.set_attributes(attributes))
+        said = asyncio.ensure_future(self._said.wait())
+        try:
+            await asyncio.wait({answered, said}, return_when=asyncio.FIRST_COMPLETED)
+            if answered.done():
+                answered.result()
+        finally:
+            await cancel_and_wait(answered, said)
         self._look()
 
     async def _here(self, _: rtc.RpcInvocationData) -> str:
@@ -80,6 +93,8 @@ class Fence:
         self._look()
 
     def _on_attributes(self, _: dict[str, str], __: rtc.Participant) -> None:
+        if epoch_told(self._room.local_participant.attributes, self._caller) == self._epoch:
+            self._said.set()
         self._look()
 
     def _look(self) -> None:
