@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from voice_agent.keeper import peers
-from voice_agent.keeper.peers import SEEN_PATH, OtherKeepers, Seen
+from voice_agent.keeper.peers import REACH_PATH, SEEN_PATH, OtherKeepers, Seen
 
 OWN = "127.0.0.9"
 OURS = f"http://{OWN}:8090"
@@ -18,13 +18,20 @@ REFUSES = "http://127.0.0.1:9"
 
 
 @asynccontextmanager
-async def a_keeper(*, leading: bool = False, reaches: bool = False, status: int = 200) -> AsyncIterator[str]:
+async def a_keeper(*, leading: bool = False, reaches: bool | None = None, status: int = 200) -> AsyncIterator[str]:
+    """A keeper, of a release that tells nothing of LiveKit if `reaches` is None."""
+
     async def seen(_: web.Request) -> web.Response:
-        told = Seen(settled=True, calls=frozenset(), leading=leading, reaches_livekit=reaches)
+        told = Seen(settled=True, calls=frozenset(), leading=leading)
         return web.json_response(text=told.model_dump_json(), status=status)
+
+    async def reach(_: web.Request) -> web.Response:
+        return web.json_response({"livekit": reaches}, status=status)
 
     app = web.Application()
     app.add_routes([web.get(SEEN_PATH, seen)])
+    if reaches is not None:
+        app.add_routes([web.get(REACH_PATH, reach)])
     runner = web.AppRunner(app)
     await runner.setup()
     try:
@@ -69,11 +76,12 @@ async def test_a_dns_that_does_not_know_this_keeper_does_not_tell_that_no_other_
 
 
 async def test_a_keeper_says_whether_it_reaches_livekit(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with a_keeper(reaches=True) as near, a_keeper() as far, a_keeper(reaches=True, status=503) as ill:
+    async with (
+        a_keeper(reaches=True) as near,
+        a_keeper(reaches=False) as far,
+        a_keeper(reaches=True, status=503) as ill,
+        a_keeper() as old,
+    ):
         assert await others(monkeypatch, OURS, far, near).reach_livekit()
-        assert not await others(monkeypatch, OURS, far, ill, REFUSES).reach_livekit()
+        assert not await others(monkeypatch, OURS, far, ill, old, REFUSES).reach_livekit()
         assert not await others(monkeypatch, near.replace("127.0.0.1", OWN)).reach_livekit()
-
-
-def test_a_keeper_of_a_release_before_does_not_say_that_it_reaches_livekit() -> None:
-    assert not Seen.model_validate_json('{"settled": true, "calls": [], "leading": true}').reaches_livekit

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from livekit import api
 
-from voice_agent.keeper.reach import GIVE_WAY_SECONDS, LOOK_SECONDS, Reach
+from voice_agent.keeper.reach import GIVE_WAY_SECONDS, LOOK_AGAIN_SECONDS, Reach
 
 
 class Lead:
@@ -28,6 +28,7 @@ class Scene:
     def __init__(self) -> None:
         self.now = 0.0
         self.fails: Exception | None = None
+        self.asked = 0
         self.lead = Lead()
         self.another_reaches = True
         client = cast(api.LiveKitAPI, SimpleNamespace(room=SimpleNamespace(list_rooms=self._list_rooms)))
@@ -37,22 +38,20 @@ class Scene:
         return self.another_reaches
 
     async def _list_rooms(self, _: api.ListRoomsRequest) -> api.ListRoomsResponse:
+        self.asked += 1
         if self.fails:
             raise self.fails
         return api.ListRoomsResponse()
 
     async def pass_by(self, seconds: float) -> None:
-        for _ in range(round(seconds / LOOK_SECONDS)):
-            self.now += LOOK_SECONDS
+        for _ in range(round(seconds / LOOK_AGAIN_SECONDS)):
+            self.now += LOOK_AGAIN_SECONDS
             await self.reach.look()
 
 
 @pytest.fixture
-async def scene() -> Scene:
-    scene = Scene()
-    assert not scene.reach.reaches_livekit
-    await scene.reach.look()
-    return scene
+def scene() -> Scene:
+    return Scene()
 
 
 @pytest.mark.parametrize(
@@ -63,12 +62,12 @@ async def scene() -> Scene:
 async def test_a_leader_that_cannot_reach_livekit_leaves_the_lead_to_one_that_can(
     scene: Scene, error: Exception
 ) -> None:
-    assert scene.reach.reaches_livekit
+    assert await scene.reach.answers()
     scene.fails = error
+    assert not await scene.reach.answers()
     await scene.pass_by(GIVE_WAY_SECONDS)
-    assert not scene.reach.reaches_livekit
     assert scene.lead.leading
-    await scene.pass_by(LOOK_SECONDS)
+    await scene.pass_by(LOOK_AGAIN_SECONDS)
     assert not scene.lead.leading
 
 
@@ -77,7 +76,7 @@ async def test_a_leader_goes_on_where_no_keeper_reaches_livekit(scene: Scene) ->
     await scene.pass_by(60)
     assert scene.lead.leading
     scene.another_reaches = True
-    await scene.pass_by(LOOK_SECONDS)
+    await scene.pass_by(LOOK_AGAIN_SECONDS)
     assert not scene.lead.leading
 
 
@@ -86,5 +85,23 @@ async def test_a_leader_that_reaches_livekit_now_and_then_goes_on(scene: Scene) 
         scene.fails = TimeoutError()
         await scene.pass_by(GIVE_WAY_SECONDS)
         scene.fails = None
-        await scene.pass_by(LOOK_SECONDS)
+        await scene.pass_by(LOOK_AGAIN_SECONDS)
+    assert scene.lead.leading
+
+
+async def test_a_keeper_that_does_not_lead_asks_livekit_only_when_it_is_asked_itself(scene: Scene) -> None:
+    scene.lead.leading = False
+    await scene.pass_by(60)
+    assert scene.asked == 0
+    assert await scene.reach.answers()
+    assert scene.asked == 1
+
+
+async def test_the_lead_of_another_does_not_count_against_a_keeper_that_comes_to_lead(scene: Scene) -> None:
+    scene.fails = TimeoutError()
+    await scene.pass_by(GIVE_WAY_SECONDS)
+    scene.lead.leading = False
+    await scene.pass_by(60)
+    scene.lead.leading = True
+    await scene.pass_by(GIVE_WAY_SECONDS)
     assert scene.lead.leading

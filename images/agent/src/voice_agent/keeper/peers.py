@@ -17,10 +17,13 @@ from voice_agent.tether.client import Credential, addresses_of
 logger = logging.getLogger(__name__)
 
 SEEN_PATH = "/v1/seen"
+REACH_PATH = "/v1/reach"
 # In the cluster's network an answer takes milliseconds; a peer that is gone must not delay a recovery.
 _TIMEOUT = aiohttp.ClientTimeout(total=0.5)
 # The same, and the DNS'.
 _LEADS_WITHIN_SECONDS = 0.6
+# It asks LiveKit first, see `keeper.reach`.
+_REACH_TIMEOUT = aiohttp.ClientTimeout(total=3)
 
 
 class Seen(BaseModel):
@@ -30,7 +33,6 @@ class Seen(BaseModel):
         settled: whether it has run for long enough for every call to have found it.
         calls: (call, epoch) of all that it sees alive.
         leading: whether it acts.
-        reaches_livekit: whether LiveKit answers it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -39,8 +41,18 @@ class Seen(BaseModel):
     calls: frozenset[tuple[str, int]]
     leading: bool = True
     """An older keeper does not tell."""
-    reaches_livekit: bool = False
-    """Likewise."""
+
+
+class Reaches(BaseModel):
+    """Another answer.
+
+    Attributes:
+        livekit: whether LiveKit has just answered it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    livekit: bool
 
 
 class OtherKeepers:
@@ -79,8 +91,21 @@ class OtherKeepers:
 
     async def reach_livekit(self) -> bool:
         """Whether another keeper says that LiveKit answers it."""
-        answers = await self._ask_all(await self._others())
-        return any(answer is not None and answer.reaches_livekit for answer in answers)
+        async with aiohttp.ClientSession(timeout=_REACH_TIMEOUT, headers=self._authorization()) as session:
+            asked = [self._reaches(session, url) for url in await self._others()]
+            return any(await asyncio.gather(*asked))
+
+    async def _reaches(self, session: aiohttp.ClientSession, url: str) -> bool:
+        try:
+            async with session.get(f"{url}{REACH_PATH}") as answer:
+                answer.raise_for_status()
+                return Reaches.model_validate_json(await answer.read()).livekit
+        except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
+            logger.info("keeper %s does not answer: %s: %s", url, type(error).__name__, error)
+            return False
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._credential()}"}
 
     async def pass_on(self, webhook: bytes, signature: str) -> None:
         """Give every other keeper what LiveKit has sent to this one; who does not take it does not hear of it."""
@@ -103,8 +128,7 @@ class OtherKeepers:
 
     async def _ask(self, session: aiohttp.ClientSession, url: str) -> Seen | None:
         try:
-            headers = {"Authorization": f"Bearer {self._credential()}"}
-            async with session.get(f"{url}{SEEN_PATH}", headers=headers) as answer:
+            async with session.get(f"{url}{SEEN_PATH}", headers=self._authorization()) as answer:
                 answer.raise_for_status()
                 return Seen.model_validate_json(await answer.read())
         except aiohttp.ClientConnectorError as error:

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from voice_agent.keeper.brain import Brain
 from voice_agent.keeper.fleet import Move
-from voice_agent.keeper.peers import SEEN_PATH, Seen
+from voice_agent.keeper.peers import REACH_PATH, SEEN_PATH, Reaches, Seen
 from voice_agent.keeper.pods import FRESH_SECONDS, NOW_SECONDS, FleetPods, outdated
 from voice_agent.keeper.ports import Leadership
 from voice_agent.keeper.reach import Reach
@@ -42,7 +42,7 @@ class Routes:
         tethers: the calls' connections; decides who may ask.
         brain: knows the calls.
         leadership: whether this keeper acts.
-        reach: whether it reaches LiveKit.
+        reach: asks LiveKit.
         pods: the fleet's; None where no API server is.
         slots: how many calls one pod takes.
     """
@@ -73,6 +73,7 @@ class Routes:
                 web.get("/readyz", self._live),
                 web.get("/metrics", make_aiohttp_handler()),
                 web.get(SEEN_PATH, self._seen),
+                web.get(REACH_PATH, self._reaches),
                 web.get(CALLS_PATH, self._calls),
                 web.get(POD_PATH, self._pod),
             ]
@@ -88,9 +89,12 @@ class Routes:
             settled=time.monotonic() - self._began > SETTLED_AFTER_SECONDS,
             calls=frozenset((call.call, call.epoch) for call in self._tethers.calls),
             leading=self._leadership.leading,
-            reaches_livekit=self._reach.reaches_livekit,
         )
         return web.json_response(text=seen.model_dump_json())
+
+    async def _reaches(self, request: web.Request) -> web.Response:
+        await self._tethers.admit(request)
+        return web.json_response(text=Reaches(livekit=await self._reach.answers()).model_dump_json())
 
     async def _calls(self, request: web.Request) -> web.Response:
         await self._tethers.admit(request)
