@@ -144,7 +144,11 @@ async def test_a_caller_who_is_away_for_a_moment_is_waited_for(monkeypatch: pyte
             return await super().list_participants(request) if self.looks > 2 else api.ListParticipantsResponse()
 
     assert (await recovered(Reconnecting(""), LOST)).caller == "caller"
+    # One who is away for longer, too, as long as the room is there.
     monkeypatch.setattr(recovery, "RETURNS_WITHIN_SECONDS", 0.0)
+    monkeypatch.setattr(recovery, "_LOOK_SECONDS", 0.0)
+    assert (await recovered(Reconnecting(""), LOST)).caller == "caller"
+    monkeypatch.setattr(recovery, "ROOM_STAYS_SECONDS", 0.0)
     looking = Recovery(
         cast(api.LiveKitAPI, Reconnecting("")), MemoryStore(), supersede, lambda _: None, AlwaysLeading()
     )

@@ -41,6 +41,9 @@ _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 2.0
+# livekit-server 1.13.5 keeps a room for so long after everybody has left (`departure_timeout`): whoever comes back
+# later comes to another room, and to a new conversation.
+ROOM_STAYS_SECONDS = 20.0
 
 
 class Result(StrEnum):
@@ -166,7 +169,7 @@ class Recovery:
 
     async def _caller_waits(self, call: Tethered) -> bool:
         """Whether the caller is in that very room, or returns to it: a dispatch for a room that is gone creates it."""
-        until = time.monotonic() + RETURNS_WITHIN_SECONDS
+        began = time.monotonic()
         while True:
             listed = self._client.room.list_rooms(api.ListRoomsRequest(names=[call.room]))
             rooms, people = await asyncio.gather(listed, self._participants(call.room))
@@ -174,9 +177,10 @@ class Recovery:
                 return False
             if any(p.identity == call.caller and p.kind != models.ParticipantInfo.Kind.AGENT for p in people):
                 return True
-            if time.monotonic() >= until:
+            waited = time.monotonic() - began
+            if waited >= ROOM_STAYS_SECONDS:
                 return False
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS if waited < RETURNS_WITHIN_SECONDS else _LOOK_SECONDS)
 
     async def _fence(self, call: Tethered, epoch: int) -> None:
         await self._supersede(call.call, epoch)
