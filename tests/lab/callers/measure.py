@@ -141,8 +141,7 @@ def _turns(reading: _Reading, answers: Sequence[Heard]) -> tuple[Turn, ...]:
             if heard.question == asked.question % 256 and 0 <= _index_after(reading.asked, heard) - number < 128
         ]
         found.sort(key=lambda heard: heard.time)
-        agents = [heard.agent for heard in found]
-        again = len(agents) == 2 and agents[0] != agents[1]
+        again = _said_again(reading, number, found)
         turn = Turn(asked.question, Kind(asked.kind).name, asked.time, asked.end, answers=len(found), said_again=again)
         if found and asked.question not in reading.lost:
             answered += 1
@@ -166,6 +165,15 @@ def _turns(reading: _Reading, answers: Sequence[Heard]) -> tuple[Turn, ...]:
             )
         turns.append(turn)
     return tuple(turns)
+
+
+def _said_again(reading: _Reading, number: int, answers: Sequence[Heard]) -> bool:
+    """Whether an agent gave the answer once more after the one before had left; ``number`` is the question's."""
+    if len(answers) != 2 or answers[0].agent == answers[1].agent:
+        return False
+    left = [stay.left for stay in reading.stays if stay.agent == answers[0].agent and stay.left is not None]
+    gone = bool(left) and max(left) <= answers[1].end
+    return gone and _index_after(reading.asked, answers[1]) <= number + 1
 
 
 def _index_after(asked: Sequence[Asked], heard: Heard) -> int:

@@ -36,7 +36,8 @@ class Turn:
         answered: first audio of the answer in time, or None.
         latency_s: from ``asked_end`` to ``answered``; None if lost.
         answers: how many ANSWER frames were heard for it.
-        said_again: whether they are two, of two agents.
+        said_again: whether they are two, of two agents, of which the first had left, and the second came before the
+            question after next.
         remembered: user turns that the answer says the conversation holds.
         memory_kept: whether ``remembered`` is right; None without an answer, or with one in words.
         pod: the pod that answered.
@@ -103,8 +104,8 @@ class CallReport:
         unclear: answers heard to something that was not understood.
         longest_stall_s: the longest time for which the caller's own process, or the fleet's, got no processor; what
             was measured then, latencies above all, is worse than what the agents did.
-        agent_died: whether a pod that served it was killed without a warning: then a turn may be lost, and an answer
-            that was cut off may be given once more.
+        killed: pods that were killed without a warning meanwhile: if one of them served the call, a turn may be lost,
+            and an answer of its agent's be given once more by the next.
     """
 
     call: int
@@ -122,7 +123,12 @@ class CallReport:
     foreign: tuple[tuple[int, int], ...]
     unclear: int
     longest_stall_s: float
-    agent_died: bool = False
+    killed: frozenset[str] = frozenset()
+
+    @property
+    def agent_died(self) -> bool:
+        """Whether a pod that served the call was killed without a warning."""
+        return not self.killed.isdisjoint(self.pods)
 
     @property
     def measured(self) -> bool:
@@ -213,7 +219,7 @@ class CallReport:
     @property
     def _cut_off(self) -> Turn | None:
         """The turn whose answer an agent may have died in, so that the next agent, rightly, gave it once more."""
-        return next((turn for turn in self.turns if turn.said_again), None) if self.agent_died else None
+        return next((turn for turn in self.turns if turn.said_again and turn.pod in self.killed), None)
 
     @property
     def ok(self) -> bool:
@@ -240,7 +246,7 @@ class CallReport:
 
     def when_killed(self, pods: set[str]) -> CallReport:
         """The report, told which pods were killed without a warning during the call."""
-        return replace(self, agent_died=not pods.isdisjoint(self.pods))
+        return replace(self, killed=frozenset(pods))
 
 
 def _turn_line(turn: Turn) -> str:

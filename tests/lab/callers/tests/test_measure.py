@@ -162,23 +162,24 @@ def test_an_answer_heard_twice_is_seen() -> None:
 
 
 def test_an_answer_that_its_agent_died_in_may_be_given_once_more_by_another() -> None:
-    cut_off = call_of(asked(1, 0.0), answer(1, 1.0), answer(1, 4.0, agent="b"), asked(2, 6.0), answer(2, 7.0))
-    by_itself = call_of(asked(1, 0.0), answer(1, 1.0), answer(1, 4.0), asked(2, 6.0), answer(2, 7.0))
-    thrice = call_of(asked(1, 0.0), answer(1, 1.0), answer(1, 4.0, agent="b"), answer(1, 6.0, agent="c"))
-    both = call_of(
-        asked(1, 0.0),
-        answer(1, 1.0),
-        answer(1, 4.0, agent="b"),
-        asked(2, 6.0),
-        answer(2, 7.0),
-        answer(2, 9.0, agent="b"),
-    )
+    first, died = [asked(1, 0.0), *answer(1, 1.0)], AgentLeft(3.0, "a")
+    again = [AgentJoined(3.5, "b", "pod-b"), *answer(1, 4.0, agent="b")]
+    cut_off = call_of(first, died, again, asked(2, 6.0), answer(2, 7.0, agent="b"))
+    wrong = {
+        "by itself": call_of(first, answer(1, 4.0), died, asked(2, 6.0), answer(2, 7.0, agent="b")),
+        "thrice": call_of(first, died, again, answer(1, 6.0, agent="b")),
+        "beside it": call_of(first, again, AgentLeft(5.5, "a"), asked(2, 6.0), answer(2, 7.0, agent="b")),
+        "late": call_of(
+            first, died, asked(2, 3.0), answer(2, 4.0, agent="b"), asked(3, 6.0), answer(1, 8.0, agent="b")
+        ),
+        "two": call_of(first, died, again, asked(2, 6.0), answer(2, 7.0, agent="b"), answer(2, 9.0, agent="c")),
+    }
 
     assert cut_off.when_killed({"pod-a"}).ok
     assert cut_off.when_killed({"pod-a"}).verdict == "ok, an answer begun anew (question 1)"
-    assert not cut_off.when_killed({"pod-z"}).ok
-    for report in (by_itself, thrice, both):
-        assert not report.when_killed({"pod-a"}).ok
+    assert not cut_off.when_killed({"pod-b"}).ok
+    for name, report in wrong.items():
+        assert not report.when_killed({"pod-a"}).ok, name
 
 
 def test_two_agents_at_once_are_seen() -> None:
@@ -276,7 +277,7 @@ def test_a_machine_that_stood_still_is_told_apart_from_a_fault() -> None:
         assert_ok([lost])
     with pytest.raises(StarvedError, match=r"1\.9 s.*question 2"):
         assert_ok([dataclasses.replace(lost, longest_stall_s=1.9)])
-    assert_ok([dataclasses.replace(lost, longest_stall_s=1.9, agent_died=True)])
+    assert_ok([dataclasses.replace(lost, longest_stall_s=1.9).when_killed({"pod-a"})])
     with pytest.raises(AssertionError):
         assert_ok([])
 
