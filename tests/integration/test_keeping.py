@@ -227,6 +227,20 @@ async def test_an_agent_that_cannot_reach_the_model_leaves_its_caller_to_the_kee
     assert loss is Loss.CLOSED
 
 
+async def test_a_pod_that_takes_a_call_up_and_cannot_reach_the_model_leaves_it_to_the_keepers_and_knows_why(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
+) -> None:
+    nowhere = {"GEMINI_BASE_URL": "https://127.0.0.1:9", "GEMINI_RECONNECT_SECONDS": "1"}
+    async with two_pods(variables, plan, only_two=nowhere) as (one, two, _):
+        await keeper.whole_snapshot(await keeper.tethered())
+        one.send_to_group(signal.SIGKILL)
+        lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
+        await _recover(livekit, lost)
+        second, loss = await asyncio.wait_for(keeper.ended.get(), 60)
+        assert await two.metric('voice_agent_gemini_lost_total{why="unreachable"}') == 1
+    assert (second.pod, second.epoch, loss) == ("two", 2, Loss.CLOSED)
+
+
 async def test_an_agent_that_livekit_sends_by_itself_goes_on_with_the_memory(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
 ) -> None:

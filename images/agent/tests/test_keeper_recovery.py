@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,6 +18,7 @@ from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import CALLER_ATTRIBUTE, EPOCH_ATTRIBUTE
 from voice_agent.keeper import recovery
 from voice_agent.keeper.alone import AlwaysLeading
+from voice_agent.keeper.ports import Leadership
 from voice_agent.keeper.recovery import Recovery, Result
 from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.wire import Tethered
@@ -153,6 +155,32 @@ async def test_a_caller_who_is_away_for_a_moment_is_waited_for(monkeypatch: pyte
         cast(api.LiveKitAPI, Reconnecting("")), MemoryStore(), supersede, lambda _: None, AlwaysLeading()
     )
     assert await looking.run(LOST) is Result.CALLER_LEFT
+
+
+async def test_a_keeper_that_leads_no_more_when_livekit_answers_leaves_the_call_alone() -> None:
+    class Slow(Room):
+        async def list_rooms(self, request: api.ListRoomsRequest) -> api.ListRoomsResponse:
+            lead.leading = False
+            return await super().list_rooms(request)
+
+    room, store, lead = Slow(""), MemoryStore(), SimpleNamespace(leading=True)
+    looking = Recovery(cast(api.LiveKitAPI, room), store, supersede, lambda _: None, cast(Leadership, lead))
+    assert await looking.run(LOST) is Result.LEFT_TO_ANOTHER
+    assert (room.created, room.removed, await store.get(LOST.call)) == ([], [], None)
+
+
+async def test_a_keeper_that_leads_no_more_sends_no_further_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Losing(Room):
+        async def create_dispatch(self, request: api.CreateAgentDispatchRequest) -> api.AgentDispatch:
+            lead.leading = False
+            return await super().create_dispatch(request)
+
+    monkeypatch.setattr(recovery, "ASSIGNED_WITHIN_SECONDS", 0.1)
+    room, lead = Losing(""), SimpleNamespace(leading=True)
+    room.unanswered = 99
+    looking = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: None, cast(Leadership, lead))
+    assert await looking.run(LOST) is Result.LEFT_TO_ANOTHER
+    assert len(room.created) == 1
 
 
 async def test_an_agent_that_is_back_keeps_its_call() -> None:

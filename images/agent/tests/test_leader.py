@@ -274,7 +274,7 @@ async def test_a_leader_that_alone_is_cut_off_from_the_api_server_gives_way(keep
 async def test_a_leader_that_stands_aside_is_followed_at_once_and_does_not_come_back(keepers: Keepers) -> None:
     await settled(keepers)
 
-    keepers.leaders["one"].stand_aside()
+    assert keepers.leaders["one"].stand_aside()
     assert keepers.leading == []
     await keepers.time.pass_by(2 * RETRY_SECONDS)
     assert keepers.leading == ["two"]
@@ -282,11 +282,20 @@ async def test_a_leader_that_stands_aside_is_followed_at_once_and_does_not_come_
     assert keepers.leading == ["two"]
 
 
+async def test_a_leader_that_stands_aside_gives_the_lease_back(keepers: Keepers) -> None:
+    keepers.start("one")
+    await keepers.time.pass_by(YOUNG_SECONDS + 1)
+
+    assert keepers.leaders["one"].stand_aside()
+    await keepers.time.pass_by(2 * RETRY_SECONDS)
+    assert keepers.cluster.holder == ""
+
+
 async def test_a_leader_that_stands_aside_for_nobody_leads_again(keepers: Keepers) -> None:
     keepers.start("one")
     await keepers.time.pass_by(YOUNG_SECONDS + 1)
 
-    keepers.leaders["one"].stand_aside()
+    assert keepers.leaders["one"].stand_aside()
     await keepers.time.pass_by(ASIDE_SECONDS - RETRY_SECONDS)
     assert keepers.leading == []
     await keepers.time.pass_by(2 * RETRY_SECONDS)
@@ -298,8 +307,27 @@ async def test_nobody_stands_aside_while_the_api_server_cannot_give_the_lease_to
 
     keepers.cluster.away = {"one", "two"}
     await keepers.time.pass_by(1)
-    keepers.leaders["one"].stand_aside()
+    assert not keepers.leaders["one"].stand_aside()
     await keepers.time.pass_by(1)
+
+    assert keepers.leading == ["one"]
+
+
+@pytest.mark.parametrize("given_back", [False, True])
+async def test_a_leader_leads_again_where_the_api_server_goes_away_before_another_has_the_lease(
+    keepers: Keepers, given_back: bool
+) -> None:
+    await settled(keepers)
+
+    if given_back:
+        keepers.cluster.away = {"two"}
+        assert keepers.leaders["one"].stand_aside()
+        await keepers.time.pass_by(RETRY_SECONDS)
+        assert keepers.cluster.holder == ""
+    else:
+        assert keepers.leaders["one"].stand_aside()
+    keepers.cluster.away = {"one", "two"}
+    await keepers.time.pass_by(ASIDE_SECONDS + 2 * RETRY_SECONDS)
 
     assert keepers.leading == ["one"]
 

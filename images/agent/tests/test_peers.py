@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -85,3 +86,16 @@ async def test_a_keeper_says_whether_it_reaches_livekit(monkeypatch: pytest.Monk
         assert await others(monkeypatch, OURS, far, near).reach_livekit()
         assert not await others(monkeypatch, OURS, far, ill, old, REFUSES).reach_livekit()
         assert not await others(monkeypatch, near.replace("127.0.0.1", OWN)).reach_livekit()
+
+
+async def test_the_word_of_a_keeper_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    silent = await asyncio.start_server(hang, "127.0.0.1", 0)
+    gone = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    async with a_keeper(reaches=True) as near, silent:
+        monkeypatch.setattr(peers, "_REACHES_WITHIN_SECONDS", 60)
+        assert await asyncio.wait_for(others(monkeypatch, OURS, gone, near).reach_livekit(), 30)
+        monkeypatch.setattr(peers, "_REACHES_WITHIN_SECONDS", 0.1)
+        assert not await asyncio.wait_for(others(monkeypatch, OURS, gone).reach_livekit(), 30)

@@ -81,13 +81,13 @@ async def test_what_happens_to_a_call_is_counted_in_the_worker_also_before_it_is
     jobs = Jobs()
     control = Control("AJ_1", never, leave)
     before = counted("voice_agent_gemini_reconnects_total", reason="goaway")
-    lost = counted("voice_agent_gemini_lost_total")
+    lost = counted("voice_agent_gemini_lost_total", why="refused")
     metrics.count("gemini_reconnects", "goaway")
     async with jobs.listening():
         await control.start(jobs.path)
         metrics.tell_counts(control.count)
         # Here both are one process, and count alike.
         await grown("voice_agent_gemini_reconnects_total", before + 1, reason="goaway")
-        metrics.count("gemini_lost")
-        await grown("voice_agent_gemini_lost_total", lost + 1)
+        metrics.count("gemini_lost", "refused")
+        await grown("voice_agent_gemini_lost_total", lost + 1, why="refused")
         await control.aclose()

@@ -113,17 +113,22 @@ async def test_a_pod_that_is_the_next_to_go_takes_new_calls_but_none_that_would_
     assert new.accepted is not None
 
 
-async def test_a_pod_that_has_just_lost_the_model_takes_none_of_the_calls_that_another_can_have(
-    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def told_of_a_lost_model(make_settings: Callable[..., Settings], why: str) -> Pod:
     pod = Pod(make_settings(CALL_SLOTS="4"))
-    lost = write(Errand(kind=Kind.RECOVERY, caller="caller", epoch=2))
     async with pod.server.jobs.listening():
         reader, writer = await asyncio.open_unix_connection(pod.server.jobs.path)
-        writer.write(Hello(job="a").line() + Counted(counted=metrics.MODEL_LOST).line())
+        writer.write(Hello(job="a").line() + Counted(counted=metrics.MODEL_LOST, labels=(why,)).line())
         writer.write_eof()
         await reader.read()
         writer.close()
+    return pod
+
+
+async def test_a_pod_that_cannot_reach_the_model_takes_none_of_the_calls_that_another_can_have(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = await told_of_a_lost_model(make_settings, metrics.UNREACHABLE)
+    lost = write(Errand(kind=Kind.RECOVERY, caller="caller", epoch=2))
 
     taken_up, new = await pod.offer(Offer("a", metadata=lost)), await pod.offer(Offer("b"))
     assert taken_up.rejected_for_good is False
@@ -134,6 +139,12 @@ async def test_a_pod_that_has_just_lost_the_model_takes_none_of_the_calls_that_a
     monkeypatch.setattr("voice_agent.worker.server.LACKS_MODEL_SECONDS", 0.0)
     assert (await pod.offer(Offer("c", metadata=lost))).accepted is not None
     assert pod.server._report_load() == pod.server.slots.load
+
+
+async def test_a_model_that_refuses_one_call_keeps_its_pod_from_none(make_settings: Callable[..., Settings]) -> None:
+    pod = await told_of_a_lost_model(make_settings, metrics.REFUSED)
+    errand = write(Errand(kind=Kind.RECOVERY, caller="caller", epoch=2))
+    assert (await pod.offer(Offer("a", metadata=errand))).accepted is not None
 
 
 async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Mapping
 
 from livekit import rtc
-from livekit.agents.utils.aio import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +69,12 @@ class Fence:
         await self.say(self._epoch)
 
     async def say(self, epoch: int) -> None:
-        """Say, once more or with a new epoch, that this agent has the call; returns when the room knows."""
+        """Say, once more or with a new epoch, that this agent has the call; returns when the server has answered."""
         self._epoch = epoch
         self._said.clear()
         attributes = {EPOCH_ATTRIBUTE: str(epoch), CALLER_ATTRIBUTE: self._caller}
-        # livekit-rtc 1.1.21 misses an answer that comes before it waits for one, and then waits for 5 s; the room's own
-        # word is not missed.
+        # livekit-rtc 1.1.21 misses an answer that comes before it waits for one, and then waits for 5 s; that the epoch
+        # has changed, it does not miss.
         answered = asyncio.ensure_future(self._room.local_participant.set_attributes(attributes))
         said = asyncio.ensure_future(self._said.wait())
         try:
@@ -83,7 +82,9 @@ class Fence:
             if answered.done():
                 answered.result()
         finally:
-            await cancel_and_wait(answered, said)
+            for each in (answered, said):
+                each.cancel()
+            await asyncio.gather(answered, said, return_exceptions=True)
         self._look()
 
     async def _here(self, _: rtc.RpcInvocationData) -> str:
@@ -92,8 +93,8 @@ class Fence:
     def _on_participant(self, _: rtc.RemoteParticipant) -> None:
         self._look()
 
-    def _on_attributes(self, _: dict[str, str], __: rtc.Participant) -> None:
-        if epoch_told(self._room.local_participant.attributes, self._caller) == self._epoch:
+    def _on_attributes(self, changed: dict[str, str], participant: rtc.Participant) -> None:
+        if participant.identity == self._room.local_participant.identity and EPOCH_ATTRIBUTE in changed:
             self._said.set()
         self._look()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
@@ -106,7 +107,9 @@ def speak(call: Call, snapshot: Snapshot, line: str) -> None:
     model = call.model
     if call.caller_speaking or (model is not None and model.progress.owed):
         return
-    if snapshot.agent_speaking:
-        call.session.generate_reply(instructions=_CUT_OFF)
-    elif line:
-        call.session.generate_reply(instructions=_INSTRUCTIONS.format(line=line))
+    # A session that is over, as where the model cannot be reached from here, has its own way to end.
+    with suppress(RuntimeError):
+        if snapshot.agent_speaking:
+            call.session.generate_reply(instructions=_CUT_OFF)
+        elif line:
+            call.session.generate_reply(instructions=_INSTRUCTIONS.format(line=line))

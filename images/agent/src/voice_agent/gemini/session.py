@@ -281,7 +281,8 @@ class ResumableSession(plugin.RealtimeSession):
                         await self._session_should_close.wait()
 
     def _end_call(self, ending: Ending) -> None:
-        metrics.count(metrics.MODEL_LOST)
+        unreachable = ending.reason == "unreachable"
+        metrics.count(metrics.MODEL_LOST, metrics.UNREACHABLE if unreachable else metrics.REFUSED)
         error = ending.error or TimeoutError("it said nothing while it owed an answer")
         logger.error(
             "Gemini is lost after %d attempts; GEMINI_RECONNECT_SECONDS says for how long to try: %s",
@@ -290,7 +291,7 @@ class ResumableSession(plugin.RealtimeSession):
         )
         self._over = True
         self._finish_generation()
-        kind = UnreachableError if ending.reason == "unreachable" else APIConnectionError
+        kind = UnreachableError if unreachable else APIConnectionError
         self._emit_error(kind(f"Gemini is lost: {error}"), recoverable=False)
 
     async def _serve_once(self) -> Ending:

@@ -8,8 +8,9 @@ class AlwaysLeading:
 
     leading = True
 
-    def stand_aside(self) -> None:
+    def stand_aside(self) -> bool:
         """See `Lead.stand_aside`."""
+        return False
 
 
 class UnknownPods:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -63,7 +64,8 @@ class Leader:
         self._away = False
         self._young_until = time.monotonic() + YOUNG_SECONDS
         self._renewed_at: float | None = None
-        self._aside_until = -ASIDE_SECONDS
+        self._aside_until = -math.inf
+        self._stood_aside = False
         self._met_at = -MEET_SECONDS
         self._seen: tuple[str, float] = ("", 0.0)
         self._was_leading = False
@@ -75,10 +77,12 @@ class Leader:
         held = self._renewed_at is not None and now - self._renewed_at < RENEW_WITHIN_SECONDS
         return held and now >= self._aside_until
 
-    def stand_aside(self) -> None:
+    def stand_aside(self) -> bool:
         """Give the Lease back at the next look, and let the others lead; without an API server they could not."""
-        if not self._away:
-            self._aside_until = time.monotonic() + ASIDE_SECONDS
+        if self._away:
+            return False
+        self._aside_until, self._stood_aside = time.monotonic() + ASIDE_SECONDS, True
+        return True
 
     async def run(self) -> None:
         """Try to get the Lease and to keep it until cancelled; then it is given back."""
@@ -90,18 +94,17 @@ class Leader:
                         await self._give_back()
                     else:
                         self._renewed_at = asked_at if await self._hold() else None
-                        self._away = False
+                        self._away = self._stood_aside = False
                         await self._meet()
                 except ERRORS as error:
-                    await self._without_lease(error, led)
+                    await self._without_lease(error, led or self._stood_aside)
                 except Exception:
                     # Whatever it is: a keeper that asks no more would never lead again.
                     logger.exception("the Lease %s cannot be renewed", self._name)
                 self._tell()
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
-            if self.leading:
-                await self._give_back()
+            await self._give_back()
 
     async def _without_lease(self, error: Exception, led: bool) -> None:
         if not self._away:
@@ -163,15 +166,18 @@ class Leader:
         return await self._api.request(method, path, body, seconds=REQUEST_SECONDS)
 
     async def _give_back(self) -> None:
-        if self._renewed_at is not None:
-            self._renewed_at = None
+        if self._renewed_at is None:
+            return
+        self._renewed_at = None
+        try:
             await self._release()
+        except ERRORS as error:
+            # Then nobody else can take it either.
+            self._aside_until = -math.inf
+            logger.warning("the Lease %s could not be given back: %s", self._name, error)
 
     async def _release(self) -> None:
-        try:
-            status, lease = await self._request("GET", f"{self._path}/{self._name}")
-            if status == 200 and lease["spec"].get("holderIdentity") == self._identity:
-                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-                await self._request("PUT", f"{self._path}/{self._name}", lease)
-        except ERRORS as error:
-            logger.warning("the Lease %s could not be given back: %s", self._name, error)
+        status, lease = await self._request("GET", f"{self._path}/{self._name}")
+        if status == 200 and lease["spec"].get("holderIdentity") == self._identity:
+            lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+            await self._request("PUT", f"{self._path}/{self._name}", lease)

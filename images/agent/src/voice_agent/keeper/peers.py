@@ -23,7 +23,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=0.5)
 # The same, and the DNS'.
 _LEADS_WITHIN_SECONDS = 0.6
 # It asks LiveKit first, see `keeper.reach`.
-_REACH_TIMEOUT = aiohttp.ClientTimeout(total=3)
+_REACHES_WITHIN_SECONDS = 1.6
 
 
 class Seen(BaseModel):
@@ -91,16 +91,28 @@ class OtherKeepers:
 
     async def reach_livekit(self) -> bool:
         """Whether another keeper says that LiveKit answers it."""
-        async with aiohttp.ClientSession(timeout=_REACH_TIMEOUT, headers=self._authorization()) as session:
-            asked = [self._reaches(session, url) for url in await self._others()]
-            return any(await asyncio.gather(*asked))
+        with suppress(TimeoutError):
+            async with (
+                asyncio.timeout(_REACHES_WITHIN_SECONDS),
+                aiohttp.ClientSession(headers=self._authorization()) as session,
+            ):
+                asked = [asyncio.create_task(self._reaches(session, url)) for url in await self._others()]
+                try:
+                    for answer in asyncio.as_completed(asked):
+                        if await answer:
+                            return True
+                finally:
+                    for each in asked:
+                        each.cancel()
+                    await asyncio.gather(*asked, return_exceptions=True)
+        return False
 
     async def _reaches(self, session: aiohttp.ClientSession, url: str) -> bool:
         try:
             async with session.get(f"{url}{REACH_PATH}") as answer:
                 answer.raise_for_status()
                 return Reaches.model_validate_json(await answer.read()).livekit
-        except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
+        except (aiohttp.ClientError, OSError, ValidationError) as error:
             logger.info("keeper %s does not answer: %s: %s", url, type(error).__name__, error)
             return False
 

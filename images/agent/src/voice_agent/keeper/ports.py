@@ -19,8 +19,8 @@ class Leadership(Protocol):
 class Lead(Leadership, Protocol):
     """A leadership that can be given up."""
 
-    def stand_aside(self) -> None:
-        """Let another keeper act, if there is one."""
+    def stand_aside(self) -> bool:
+        """Let another keeper act; returns whether one can."""
 
 
 class Pods(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 
 from livekit import api
@@ -17,9 +16,9 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
 LOOK_AGAIN_SECONDS = 0.5
 """After a look that failed."""
-ANSWERS_WITHIN_SECONDS = 2.0
-GIVE_WAY_SECONDS = 2.0
-"""An agent that is cut off with its keeper lets go of its call after 5 s: by then another keeper shall lead."""
+ANSWERS_WITHIN_SECONDS = 1.0
+FAILURES = 3
+"""In a row, before the lead is given up. An agent that is cut off with its keeper lets go of its call after 5 s."""
 # Asked for by a name that no room has, the answer is short however many rooms there are.
 _NO_ROOM = "-"
 
@@ -28,24 +27,16 @@ class Reach:
     """Asks LiveKit's API again and again while this keeper leads.
 
     Args:
-        client: LiveKit's API.
+        client: LiveKit's API, and connections that nothing else waits for.
         lead: given up when this keeper alone is cut off.
         another_reaches: whether another keeper says that LiveKit answers it.
-        clock: monotonic seconds.
     """
 
-    def __init__(
-        self,
-        client: api.LiveKitAPI,
-        lead: Lead,
-        another_reaches: Callable[[], Awaitable[bool]],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, client: api.LiveKitAPI, lead: Lead, another_reaches: Callable[[], Awaitable[bool]]) -> None:
         self._client = client
         self._lead = lead
         self._another_reaches = another_reaches
-        self._clock = clock
-        self._failing_since: float | None = None
+        self._failures = 0
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -55,26 +46,30 @@ class Reach:
             except Exception:
                 # Whatever it is, the next look may see more.
                 logger.exception("it cannot be told whether LiveKit is in reach")
-            await asyncio.sleep(LOOK_SECONDS if self._failing_since is None else LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(LOOK_AGAIN_SECONDS if self._failures else LOOK_SECONDS)
 
     async def look(self) -> None:
         """If this keeper leads, look once, and stand aside if LiveKit is out of reach for it and not for another."""
-        asked_at = self._clock()
-        if not self._lead.leading or await self.answers():
-            self._failing_since = None
+        if not self._lead.leading or (error := await self._failure()) is None:
+            self._failures = 0
             return
-        if self._failing_since is None:
-            self._failing_since = asked_at
-        if self._clock() - self._failing_since >= GIVE_WAY_SECONDS and await self._another_reaches():
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning("LiveKit is out of reach: %s", str(error) or type(error).__name__)
+        # Once more at the end: it may have come back for everybody meanwhile.
+        if self._failures < FAILURES or not await self._another_reaches() or await self.answers():
+            return
+        if self._lead.stand_aside():
             logger.warning("another keeper reaches LiveKit and shall lead")
-            self._lead.stand_aside()
 
     async def answers(self) -> bool:
         """Whether LiveKit answers this keeper now."""
+        return await self._failure() is None
+
+    async def _failure(self) -> Exception | None:
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_SECONDS):
                 await self._client.room.list_rooms(api.ListRoomsRequest(names=[_NO_ROOM]))
         except API_ERRORS as error:
-            logger.warning("LiveKit is out of reach: %s", str(error) or type(error).__name__)
-            return False
-        return True
+            return error
+        return None

@@ -148,6 +148,8 @@ class Recovery:
                 if not await self._caller_waits(call):
                     await self._store.delete(call.call, epoch)
                     return Result.CALLER_LEFT
+                if not self._leadership.leading:
+                    break
                 epoch = await self._store.claim(call.call, above=epoch)
                 # The caller hears nothing meanwhile, and LiveKit may be far: what can be asked at once, is.
                 _, told, before = await asyncio.gather(
@@ -220,6 +222,8 @@ class Recovery:
         self, request: api.CreateAgentDispatchRequest, sent: list[str], before: frozenset[str], at_once: int
     ) -> None:
         for _ in range(at_once):
+            if not self._leadership.leading:
+                raise _NoAgentError("another keeper leads")
             dispatch = await self._client.agent_dispatch.create_dispatch(request)
             sent.append(dispatch.id)
             with suppress(TimeoutError):

@@ -94,7 +94,8 @@ async def _keep(settings: KeeperSettings) -> None:
             leadership,
             peers.pass_on,
         )
-        reach = Reach(client, leadership, peers.reach_livekit)
+        # Of its own: where a hundred requests of recoveries wait for a connection, LiveKit is not out of reach.
+        reach = Reach(await stack.enter_async_context(_livekit(settings)), leadership, peers.reach_livekit)
         app = Routes(tethers, brain, leadership, reach, pods, settings.call_slots).application()
         app.add_routes([web.post(WEBHOOKS_PATH, webhooks.take)])
         await stack.enter_async_context(_serving(app, settings.keeper_port))

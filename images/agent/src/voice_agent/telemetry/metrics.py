@@ -25,7 +25,7 @@ CALLS = Counter(
 CALLS_REFUSED = Counter(
     "voice_agent_calls_refused",
     "Calls left to another pod; reason: full, draining, outdated (a newer one shall have what is handed over), or "
-    "no_model (a call of this one's has just lost Gemini)",
+    "no_model (a call of the pod's could not reach Gemini a moment ago; what moves or is taken up goes elsewhere)",
     ["reason"],
 )
 HANDOVERS = Counter(
@@ -54,7 +54,16 @@ GEMINI_TURNS_REPLAYED = Counter(
 GEMINI_TURNS_LOST = Counter(
     "voice_agent_gemini_turns_lost", "Turns given up because no connection answered them, in calls that went on"
 )
-GEMINI_LOST = Counter("voice_agent_gemini_lost", "Calls that ended because Gemini could not be reached again")
+MODEL_LOST = "gemini_lost"
+UNREACHABLE, REFUSED = "unreachable", "refused"
+GEMINI_LOST = Counter(
+    "voice_agent_gemini_lost",
+    "Calls that ended because Gemini could not be talked to again; why: unreachable (from here), refused (it answered)",
+    ["why"],
+)
+# Prometheus sees no increase in a series that begins with 1.
+for _why in (UNREACHABLE, REFUSED):
+    GEMINI_LOST.labels(_why)
 LOSSES = Counter(
     "voice_agent_keeper_losses",
     "Calls that went out of a keeper's sight; how: closed (connection), silent (no heartbeat)",
@@ -78,8 +87,6 @@ WEBHOOKS = Counter(
 )
 KEEPER_CALLS = Gauge("voice_agent_keeper_calls", "Calls that the keeper knows")
 KEEPER_LEADING = Gauge("voice_agent_keeper_leading", "1 while the keeper acts")
-
-MODEL_LOST = "gemini_lost"
 
 OF_CALLS = {
     "gemini_reconnects": GEMINI_RECONNECTS,

@@ -90,7 +90,7 @@ class Jobs:
     def _take(self, job: str, told: Tried | Met | Restored | Counted) -> None:
         if isinstance(told, Counted):
             metrics.add(told.counted, *told.labels)
-            if told.counted == metrics.MODEL_LOST:
+            if (told.counted, *told.labels) == (metrics.MODEL_LOST, metrics.UNREACHABLE):
                 self.model_lost_at = time.monotonic()
             return
         if isinstance(told, Restored):
