@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -227,17 +228,22 @@ async def test_an_agent_that_cannot_reach_the_model_leaves_its_caller_to_the_kee
     assert loss is Loss.CLOSED
 
 
+@pytest.mark.parametrize("network", ["refuses", "drops"])
 async def test_a_pod_that_takes_a_call_up_and_cannot_reach_the_model_leaves_it_to_the_keepers_and_knows_why(
-    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper, network: str
 ) -> None:
-    nowhere = {"GEMINI_BASE_URL": "https://127.0.0.1:9", "GEMINI_RECONNECT_SECONDS": "1"}
-    async with two_pods(variables, plan, only_two=nowhere) as (one, two, _):
-        await keeper.whole_snapshot(await keeper.tethered())
-        one.send_to_group(signal.SIGKILL)
-        lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
-        await _recover(livekit, lost)
-        second, loss = await asyncio.wait_for(keeper.ended.get(), 60)
-        assert await two.metric('voice_agent_gemini_lost_total{why="unreachable"}') == 1
+    # What is never accepted is connected to, and gets no answer.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1] if network == "drops" else 9
+        nowhere = {"GEMINI_BASE_URL": f"https://127.0.0.1:{port}", "GEMINI_RECONNECT_SECONDS": "1"}
+        async with two_pods(variables, plan, only_two=nowhere) as (one, two, _):
+            await keeper.whole_snapshot(await keeper.tethered())
+            one.send_to_group(signal.SIGKILL)
+            lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
+            await _recover(livekit, lost)
+            second, loss = await asyncio.wait_for(keeper.ended.get(), 60)
+            assert await two.metric('voice_agent_gemini_lost_total{why="unreachable"}') == 1
+            assert await two.metric(RESTORED.format(reason="", result="restored")) == 0
     assert (second.pod, second.epoch, loss) == ("two", 2, Loss.CLOSED)
 
 

@@ -52,6 +52,8 @@ async def test_an_agent_whose_answer_is_missed_knows_by_the_room_that_it_has_the
         assert room.asked == {EPOCH_ATTRIBUTE: epoch, CALLER_ATTRIBUTE: "caller-1"}
         room.tell({"lk.agent.state": "listening"})
         room.tell(room.asked, identity="another-agent")
+        room.tell({EPOCH_ATTRIBUTE: ""})
+        room.tell({EPOCH_ATTRIBUTE: "1"})
         await until_blocked()
         assert not said.done()
         room.tell(room.asked)

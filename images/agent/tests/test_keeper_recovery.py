@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -37,6 +38,16 @@ class Room:
         self.agents: list[ParticipantInfo] = []
         self.unanswered = 0
         """How many dispatches go to a worker that stands still."""
+
+    def tethers(self, agent: Tethered | Callable[[], Tethered], after: int = 1) -> Callable[[str], Tethered | None]:
+        """An agent that is tethered once so many dispatches have been made."""
+
+        def agent_of(_: str) -> Tethered | None:
+            if len(self.created) < after:
+                return None
+            return agent() if callable(agent) else agent
+
+        return agent_of
 
     async def list_rooms(self, _: api.ListRoomsRequest) -> api.ListRoomsResponse:
         return api.ListRoomsResponse(rooms=[api.Room(name="room", sid="RM_1")])
@@ -73,7 +84,7 @@ async def recovered(room: Room, call: Tethered) -> Errand:
         cast(api.LiveKitAPI, room),
         MemoryStore(),
         supersede,
-        lambda _: replace(LOST, epoch=2, dispatch_id="AD_2"),
+        room.tethers(replace(LOST, epoch=2, dispatch_id="AD_2")),
         AlwaysLeading(),
     )
     assert await recovery.run(call) is Result.RECOVERED
@@ -169,6 +180,23 @@ async def test_a_keeper_that_leads_no_more_when_livekit_answers_leaves_the_call_
     assert (room.created, room.removed, await store.get(LOST.call)) == ([], [], None)
 
 
+async def test_a_call_that_has_another_agent_by_the_time_that_livekit_answers_is_left_to_it() -> None:
+    """Sent by a keeper that led meanwhile, or by LiveKit itself."""
+
+    class Slow(Room):
+        async def list_rooms(self, request: api.ListRoomsRequest) -> api.ListRoomsResponse:
+            agents.append(replace(LOST, epoch=2, dispatch_id="AD_of_theirs"))
+            return await super().list_rooms(request)
+
+    room, store, agents = Slow(""), MemoryStore(), list[Tethered]()
+    looking = Recovery(
+        cast(api.LiveKitAPI, room), store, supersede, lambda _: agents[-1] if agents else None, AlwaysLeading()
+    )
+    assert await looking.run(LOST) is Result.RECOVERED
+    assert (room.created, room.removed, await store.get(LOST.call)) == ([], [], None)
+    assert not room.dispatches, "the lost agent's is used up"
+
+
 async def test_a_keeper_that_leads_no_more_sends_no_further_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     class Losing(Room):
         async def create_dispatch(self, request: api.CreateAgentDispatchRequest) -> api.AgentDispatch:
@@ -202,7 +230,7 @@ async def test_of_a_fleet_that_was_given_another_name_agents_are_asked_for_by_bo
     room = Renamed("")
     agent = replace(LOST, epoch=3, dispatch_id="AD_4")
     looking = Recovery(
-        cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: agent, AlwaysLeading(), "florist"
+        cast(api.LiveKitAPI, room), MemoryStore(), supersede, room.tethers(agent, after=3), AlwaysLeading(), "florist"
     )
     assert await looking.run(LOST) is Result.RECOVERED
     assert [request.agent_name for request in room.created] == ["voice-agent", "voice-agent", "florist"]
@@ -257,7 +285,7 @@ async def test_a_dispatch_that_no_worker_takes_does_not_hold_up_the_next_of_the_
     taken = f"AD_{unanswered + 2}"
     served = replace(LOST, epoch=2, dispatch_id=taken)
 
-    keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: served, AlwaysLeading())
+    keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, room.tethers(served), AlwaysLeading())
 
     assert await keeper.run(LOST, silent=silent) is Result.RECOVERED
     assert len({request.metadata for request in room.created}) == 1, "they are one try, with one epoch"
@@ -320,7 +348,9 @@ async def test_no_dispatch_is_deleted_before_the_agents_know_which_of_them_leave
 ) -> None:
     monkeypatch.setattr(recovery, "_POLL_SECONDS", 0.01)
     room = TwoAgents(first, both, stays, told=told)
-    keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: room.tethered, AlwaysLeading())
+    keeper = Recovery(
+        cast(api.LiveKitAPI, room), MemoryStore(), supersede, room.tethers(lambda: room.tethered), AlwaysLeading()
+    )
 
     assert await keeper.run(LOST) is Result.RECOVERED
     assert list(room.dispatches) == kept
@@ -339,7 +369,7 @@ async def test_where_it_never_shows_which_agent_leaves_none_is_ended(monkeypatch
         )
         for each in (OURS, THEIRS)
     ]
-    keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: THEIRS, AlwaysLeading())
+    keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, room.tethers(THEIRS), AlwaysLeading())
 
     assert await keeper.run(LOST) is Result.RECOVERED
     assert list(room.dispatches) == ["AD_1", "AD_2"]

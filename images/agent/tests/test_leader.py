@@ -60,6 +60,9 @@ class Cluster:
         self.away: set[str] = set()
         self.odd = False
         """Whether it answers what nobody expects."""
+        self.status = 200
+        """Another one makes it refuse everything."""
+        self.on_request: Callable[[], object] = lambda: None
         self.hangs: Callable[[float], Awaitable[None]] | None = None
         """Whether one waits for as long as one does until it does not answer."""
         self._version = 0
@@ -74,8 +77,11 @@ class Cluster:
                 if self.hangs:
                     await self.hangs(seconds)
                 raise OSError("refused")
+            self.on_request()
             if self.odd:
                 return 200, None
+            if self.status != 200:
+                return self.status, {"message": "busy"}
             return await self.request(method, path, body)
 
         return cast(ApiServer, SimpleNamespace(namespace=self.namespace, request=request))
@@ -311,6 +317,43 @@ async def test_nobody_stands_aside_while_the_api_server_cannot_give_the_lease_to
     await keepers.time.pass_by(1)
 
     assert keepers.leading == ["one"]
+
+
+async def test_a_leader_that_stood_aside_while_it_asked_for_the_lease_leads_again_without_an_api_server(
+    keepers: Keepers,
+) -> None:
+    await settled(keepers)
+    keepers.cluster.away = {"two"}
+    keepers.cluster.on_request = lambda: keepers.leaders["one"].stand_aside()
+    await keepers.time.pass_by(RETRY_SECONDS)
+    keepers.cluster.on_request = lambda: None
+    keepers.cluster.away = {"one", "two"}
+    assert keepers.leading == []
+    await keepers.time.pass_by(ASIDE_SECONDS + 2 * RETRY_SECONDS)
+
+    assert keepers.leading == ["one"]
+
+
+async def test_a_lease_that_the_api_server_does_not_take_back_is_led_by(keepers: Keepers) -> None:
+    keepers.start("one")
+    await keepers.time.pass_by(YOUNG_SECONDS + 1)
+
+    assert keepers.leaders["one"].stand_aside()
+    keepers.cluster.status = 503
+    await keepers.time.pass_by(2 * RETRY_SECONDS)
+    keepers.cluster.status = 200
+    await keepers.time.pass_by(RETRY_SECONDS)
+
+    assert keepers.leading == ["one"]
+
+
+async def test_who_does_not_lead_cannot_stand_aside(keepers: Keepers) -> None:
+    await settled(keepers)
+
+    assert not keepers.leaders["two"].stand_aside()
+    await keepers.stop("one")
+    await keepers.time.pass_by(2 * RETRY_SECONDS)
+    assert keepers.leading == ["two"]
 
 
 @pytest.mark.parametrize("given_back", [False, True])

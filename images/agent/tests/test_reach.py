@@ -88,6 +88,10 @@ async def test_a_leader_goes_on_where_livekit_is_back_for_everybody(scene: Scene
     scene.on_asking_another = lambda: setattr(scene, "fails", None)
     await scene.look()
     assert scene.lead.leading
+    scene.on_asking_another = lambda: None
+    scene.fails = TimeoutError()
+    await scene.look(FAILURES - 1)
+    assert scene.lead.leading
 
 
 async def test_a_leader_that_reaches_livekit_now_and_then_goes_on(scene: Scene) -> None:

@@ -66,8 +66,11 @@ async def test_whichever_agent_came_first_recovers_the_call_and_keeps_its_dispat
     async def supersede(call: str, epoch: int) -> None:
         assert (call, epoch) == (DEAD.call, 2)
 
+    def agent_of(_: str) -> Tethered | None:
+        return agent if "AD_keepers" in livekit.dispatches else None
+
     client = cast(api.LiveKitAPI, livekit)
-    recovery = Recovery(client, MemoryStore(), supersede, lambda _: agent, AlwaysLeading())
+    recovery = Recovery(client, MemoryStore(), supersede, agent_of, AlwaysLeading())
 
     assert await recovery.run(DEAD) is Result.RECOVERED
     # Deleting the dispatch of the agent that has the call would end it.

@@ -172,14 +172,17 @@ def test_an_answer_that_its_agent_died_in_may_be_given_once_more_by_another() ->
         "late": call_of(
             first, died, asked(2, 3.0), answer(2, 4.0, agent="b"), asked(3, 6.0), answer(1, 8.0, agent="b")
         ),
-        "two": call_of(first, died, again, asked(2, 6.0), answer(2, 7.0, agent="b"), answer(2, 9.0, agent="c")),
+        "two": call_of(
+            [*first, died, *again, asked(2, 6.0), *answer(2, 7.0, agent="b"), AgentLeft(8.5, "b")],
+            answer(2, 9.0, agent="c"),
+        ),
     }
 
     assert cut_off.when_killed({"pod-a"}).ok
     assert cut_off.when_killed({"pod-a"}).verdict == "ok, an answer begun anew (question 1)"
     assert not cut_off.when_killed({"pod-b"}).ok
     for name, report in wrong.items():
-        assert not report.when_killed({"pod-a"}).ok, name
+        assert not report.when_killed({"pod-a", "pod-b"}).ok, name
 
 
 def test_two_agents_at_once_are_seen() -> None:

@@ -94,7 +94,8 @@ class Fence:
         self._look()
 
     def _on_attributes(self, changed: dict[str, str], participant: rtc.Participant) -> None:
-        if participant.identity == self._room.local_participant.identity and EPOCH_ATTRIBUTE in changed:
+        own = participant.identity == self._room.local_participant.identity
+        if own and changed.get(EPOCH_ATTRIBUTE) == str(self._epoch):
             self._said.set()
         self._look()
 

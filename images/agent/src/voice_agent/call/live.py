@@ -64,11 +64,12 @@ class Call:
 
     @property
     def is_running(self) -> bool:
-        """Whether the session has not ended."""
+        """Whether the session has not ended, and is not about to because its model is given up."""
         try:
-            return self.agent.session is not None
+            has_session = self.agent.session is not None
         except RuntimeError:
             return False
+        return has_session and not (self.model is not None and self.model.over)
 
     @property
     def model(self) -> ResumableSession | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
@@ -105,11 +104,9 @@ def heard_in_full(snapshot: Snapshot) -> ModelCheckpoint:
 def speak(call: Call, snapshot: Snapshot, line: str) -> None:
     """Say `line`, or the answer that was cut off, unless the caller is speaking, or hears a late answer anyway."""
     model = call.model
-    if call.caller_speaking or (model is not None and model.progress.owed):
+    if not call.is_running or call.caller_speaking or (model is not None and model.progress.owed):
         return
-    # A session that is over, as where the model cannot be reached from here, has its own way to end.
-    with suppress(RuntimeError):
-        if snapshot.agent_speaking:
-            call.session.generate_reply(instructions=_CUT_OFF)
-        elif line:
-            call.session.generate_reply(instructions=_INSTRUCTIONS.format(line=line))
+    if snapshot.agent_speaking:
+        call.session.generate_reply(instructions=_CUT_OFF)
+    elif line:
+        call.session.generate_reply(instructions=_INSTRUCTIONS.format(line=line))

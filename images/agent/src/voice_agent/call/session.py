@@ -26,7 +26,7 @@ from voice_agent.call.live import Call, enter_silently
 from voice_agent.call.process import prepared
 from voice_agent.call.serving import agent_at, agent_session, announce, answer_for, describe, talk, tether
 from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, Unusable
-from voice_agent.gemini import ResumableSession
+from voice_agent.gemini import CONNECT_TIMEOUT_SECONDS, ResumableSession
 from voice_agent.telemetry.traces import tracer
 from voice_agent.tether.wire import Ending
 
@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 
 # The successor must hear the caller before the call is cut over: its own ears open some 0.2 s after it joins.
 HEARS_WITHIN_SECONDS = 2.0
-# Beyond the time that the model is tried for.
-READY_WITHIN_SECONDS = 10.0
+# Beyond the time that the model is tried for, which counts from the first attempt's end and is looked at after each.
+READY_WITHIN_SECONDS = 2 * CONNECT_TIMEOUT_SECONDS + 5.0
 
 
 async def answer(context: JobContext) -> None:
@@ -198,10 +198,12 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
                 recovery.speak(call, snapshot, ready.settings.recovery_line)
     if call.ending is Ending.SUPERSEDED:
         return
-    await answer_for(call, fence, keeping, Restored(kind=Kind.RECOVERY, fresh=fresh))
-    logger.info(
-        "call recovered, its agent was gone", extra={"epoch": identity.epoch, "memory_kept": snapshot is not None}
-    )
+    # Where the model is out of reach, the worker has to hear so, and the call is left to the keepers once more.
+    restored = Restored(kind=Kind.RECOVERY, fresh=fresh) if call.is_running else None
+    await answer_for(call, fence, keeping, restored)
+    if restored is not None:
+        told = {"epoch": identity.epoch, "memory_kept": snapshot is not None}
+        logger.info("call recovered, its agent was gone", extra=told)
 
 
 async def _put_in_place(call: Call, snapshot: Snapshot) -> None:

@@ -1,12 +1,13 @@
 """Gemini Live as this project uses it: a call that outlives its connections, here and in another pod."""
 
 from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint, Progress, ToolCall
-from voice_agent.gemini.endpoint import client, http_options
+from voice_agent.gemini.endpoint import CONNECT_TIMEOUT_SECONDS, client, http_options
 from voice_agent.gemini.model import ResumableModel, realtime_model
 from voice_agent.gemini.recovery import UnreachableError
 from voice_agent.gemini.session import ResumableSession
 
 __all__ = [
+    "CONNECT_TIMEOUT_SECONDS",
     "Gap",
     "ModelCheckpoint",
     "Progress",

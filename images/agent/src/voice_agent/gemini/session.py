@@ -121,6 +121,11 @@ class ResumableSession(plugin.RealtimeSession):
         return self._turn.idle() and self._turn.audio.quiet_s >= _QUIET_SECONDS
 
     @property
+    def over(self) -> bool:
+        """Whether it has ended, or was given up."""
+        return self._over
+
+    @property
     def progress(self) -> Progress:
         """How far the turn is; changes whenever another checkpoint is worth keeping."""
         return self._turn.progress(self._session_resumption_handle)

@@ -79,7 +79,7 @@ class Leader:
 
     def stand_aside(self) -> bool:
         """Give the Lease back at the next look, and let the others lead; without an API server they could not."""
-        if self._away:
+        if self._away or not self.leading:
             return False
         self._aside_until, self._stood_aside = time.monotonic() + ASIDE_SECONDS, True
         return True
@@ -94,7 +94,7 @@ class Leader:
                         await self._give_back()
                     else:
                         self._renewed_at = asked_at if await self._hold() else None
-                        self._away = self._stood_aside = False
+                        self._away, self._stood_aside = False, time.monotonic() < self._aside_until
                         await self._meet()
                 except ERRORS as error:
                     await self._without_lease(error, led or self._stood_aside)
@@ -180,4 +180,7 @@ class Leader:
         status, lease = await self._request("GET", f"{self._path}/{self._name}")
         if status == 200 and lease["spec"].get("holderIdentity") == self._identity:
             lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-            await self._request("PUT", f"{self._path}/{self._name}", lease)
+            status, lease = await self._request("PUT", f"{self._path}/{self._name}", lease)
+        # Neither a Lease that is gone nor one that another has written to is ours.
+        if status not in {200, 404, 409}:
+            raise ValueError(f"the API server answered {status}: {lease.get('message')}")

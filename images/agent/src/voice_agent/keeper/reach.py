@@ -18,7 +18,8 @@ LOOK_AGAIN_SECONDS = 0.5
 """After a look that failed."""
 ANSWERS_WITHIN_SECONDS = 1.0
 FAILURES = 3
-"""In a row, before the lead is given up. An agent that is cut off with its keeper lets go of its call after 5 s."""
+"""In a row, before the lead is given up. An agent that is cut off with its keeper lets go of its call after 5 s, and
+another keeper leads not long after that."""
 # Asked for by a name that no room has, the answer is short however many rooms there are.
 _NO_ROOM = "-"
 
@@ -56,10 +57,11 @@ class Reach:
         self._failures += 1
         if self._failures == 1:
             logger.warning("LiveKit is out of reach: %s", str(error) or type(error).__name__)
-        # Once more at the end: it may have come back for everybody meanwhile.
-        if self._failures < FAILURES or not await self._another_reaches() or await self.answers():
+        if self._failures < FAILURES or not await self._another_reaches():
             return
-        if self._lead.stand_aside():
+        if await self.answers():  # it has come back for everybody meanwhile
+            self._failures = 0
+        elif self._lead.stand_aside():
             logger.warning("another keeper reaches LiveKit and shall lead")
 
     async def answers(self) -> bool:

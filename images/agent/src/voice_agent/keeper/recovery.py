@@ -63,7 +63,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class _Sent:
-    """What it took to have the call taken up: the dispatches that were made, and who was in the room before."""
+    """What it took to have the call taken up: the dispatches that were made here, and who was in the room before."""
 
     dispatches: frozenset[str]
     before: frozenset[str]
@@ -148,8 +148,11 @@ class Recovery:
                 if not await self._caller_waits(call):
                     await self._store.delete(call.call, epoch)
                     return Result.CALLER_LEFT
+                # LiveKit may have answered late: a keeper that led meanwhile has sent an agent.
                 if not self._leadership.leading:
                     break
+                if (agent := self._agent_of(call.call)) and agent.epoch > epoch:
+                    return _Sent(frozenset(), frozenset())
                 epoch = await self._store.claim(call.call, above=epoch)
                 # The caller hears nothing meanwhile, and LiveKit may be far: what can be asked at once, is.
                 _, told, before = await asyncio.gather(
