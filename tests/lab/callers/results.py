@@ -123,12 +123,12 @@ class CallReport:
     foreign: tuple[tuple[int, int], ...]
     unclear: int
     longest_stall_s: float
-    killed: frozenset[str] = frozenset()
+    killed: tuple[str, ...] = ()
 
     @property
     def agent_died(self) -> bool:
         """Whether a pod that served the call was killed without a warning."""
-        return not self.killed.isdisjoint(self.pods)
+        return not set(self.killed).isdisjoint(self.pods)
 
     @property
     def measured(self) -> bool:
@@ -246,7 +246,7 @@ class CallReport:
 
     def when_killed(self, pods: set[str]) -> CallReport:
         """The report, told which pods were killed without a warning during the call."""
-        return replace(self, killed=frozenset(pods))
+        return replace(self, killed=tuple(sorted(pods)))
 
 
 def _turn_line(turn: Turn) -> str:
