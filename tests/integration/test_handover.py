@@ -182,6 +182,22 @@ async def test_the_old_agent_carries_on_when_the_successor_dies(
     unnoticed(report)
 
 
+async def test_a_successor_that_cannot_reach_the_model_is_not_given_the_call(
+    variables: dict[str, str], plan: CallPlan
+) -> None:
+    nowhere = {"GEMINI_BASE_URL": "https://127.0.0.1:9", "GEMINI_RECONNECT_SECONDS": "1"}
+    async with two_pods(variables, plan, only_two=nowhere) as (one, two, fleet):
+        one.send(TERM)
+        await two.logged("call not taken over")
+        # Nor is it asked again at once.
+        await one.logged("no pod has a free slot")
+        await fleet.more_answers(2)
+        [report] = await fleet.finish()
+        assert await one.exit_code() == 0
+    assert report.pods == ["one"]
+    unnoticed(report)
+
+
 async def test_a_successor_that_stands_still_is_not_given_the_call(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit
 ) -> None:

@@ -236,7 +236,8 @@ async def test_a_pod_that_takes_a_call_up_and_cannot_reach_the_model_leaves_it_t
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1] if network == "drops" else 9
         nowhere = {"GEMINI_BASE_URL": f"https://127.0.0.1:{port}", "GEMINI_RECONNECT_SECONDS": "1"}
-        async with two_pods(variables, plan, only_two=nowhere) as (one, two, _):
+        # Not before the agent does, does the caller give up.
+        async with two_pods(variables, replace(plan, give_up_after=10), only_two=nowhere) as (one, two, _):
             await keeper.whole_snapshot(await keeper.tethered())
             one.send_to_group(signal.SIGKILL)
             lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)

@@ -189,6 +189,7 @@ async def test_a_call_that_has_another_agent_by_the_time_that_livekit_answers_is
             return await super().list_rooms(request)
 
     room, store, agents = Slow(""), MemoryStore(), list[Tethered]()
+    room.agents = [ParticipantInfo(identity="recorder", kind=ParticipantInfo.Kind.AGENT)]
     looking = Recovery(
         cast(api.LiveKitAPI, room), store, supersede, lambda _: agents[-1] if agents else None, AlwaysLeading()
     )
@@ -211,9 +212,22 @@ async def test_a_keeper_that_leads_no_more_sends_no_further_agent(monkeypatch: p
     assert len(room.created) == 1
 
 
-async def test_an_agent_that_is_back_keeps_its_call() -> None:
-    room = Room("")
-    looking = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: LOST, AlwaysLeading())
+@pytest.mark.parametrize("when", ["before", "while LiveKit is asked"])
+async def test_an_agent_that_is_back_keeps_its_call(when: str) -> None:
+    class Slow(Room):
+        async def list_rooms(self, request: api.ListRoomsRequest) -> api.ListRoomsResponse:
+            agents.append(LOST)
+            return await super().list_rooms(request)
+
+    agents = [LOST] if when == "before" else []
+    room = Slow("")
+    looking = Recovery(
+        cast(api.LiveKitAPI, room),
+        MemoryStore(),
+        supersede,
+        lambda _: agents[-1] if agents else None,
+        AlwaysLeading(),
+    )
     assert await looking.run(LOST) is Result.RETURNED
     assert (room.created, room.removed) == ([], [])
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from voice_agent.call.errand import Kind
 from voice_agent.call.recovery import Fresh
+from voice_agent.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,28 @@ class Counted(_Line):
 
     counted: str
     labels: tuple[str, ...] = ()
+
+
+async def tell_counts(job: str, path: str) -> None:
+    """Tell the worker what was counted in a job that has no call to be asked for.
+
+    Args:
+        job: its ID.
+        path: of the control socket.
+    """
+
+    async def hand_over(_: Deadline) -> AsyncIterator[Result]:
+        no_results: tuple[Result, ...] = ()
+        for result in no_results:
+            yield result
+
+    async def let_go() -> None:
+        pass
+
+    control = Control(job, hand_over, let_go)
+    await control.start(path)
+    metrics.tell_counts(control.count)
+    await control.aclose()
 
 
 class Control:

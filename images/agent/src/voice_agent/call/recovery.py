@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
@@ -106,7 +107,9 @@ def speak(call: Call, snapshot: Snapshot, line: str) -> None:
     model = call.model
     if not call.is_running or call.caller_speaking or (model is not None and model.progress.owed):
         return
-    if snapshot.agent_speaking:
-        call.session.generate_reply(instructions=_CUT_OFF)
-    elif line:
-        call.session.generate_reply(instructions=_INSTRUCTIONS.format(line=line))
+    # Of a caller who hangs up at this moment the session may be closing.
+    with suppress(RuntimeError):
+        if snapshot.agent_speaking:
+            call.session.generate_reply(instructions=_CUT_OFF)
+        elif line:
+            call.session.generate_reply(instructions=_INSTRUCTIONS.format(line=line))

@@ -13,8 +13,8 @@ from livekit.agents.utils.aio import cancel_and_wait
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
+from voice_agent.call import control, recovery
 from voice_agent.call import errand as errands
-from voice_agent.call import recovery
 from voice_agent.call.absence import caller_in
 from voice_agent.call.control import Restored
 from voice_agent.call.errand import Errand, Kind
@@ -142,9 +142,11 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         snapshot, cut = await taking.take()
         await _put_in_place(call, snapshot)
         await call.resume(snapshot.model, cut=cut)
+        _require_model(call)
         await taking.taken()
     except (TakeError, SnapshotError) as reason:
         logger.warning("call not taken over: %s", reason)
+        await control.tell_counts(context.job.id, prepared(context.proc).control)
         context.shutdown(reason="call not taken over")
         return
     # Nothing, unless the agent before was cut off in its answer.
@@ -161,6 +163,16 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         await cancel_and_wait(tidying)
 
     context.add_shutdown_callback(stop_tidying)
+
+
+def _require_model(call: Call) -> None:
+    """See that the agent before, who may still reach the model, does not leave the call to one that cannot.
+
+    Raises:
+        TakeError: the model was given up.
+    """
+    if not call.is_running:
+        raise TakeError("the model cannot be talked to from here")
 
 
 async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity: CallIdentity, span: Span) -> None:
@@ -184,6 +196,7 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
         return
     # Not later: until the keepers know of this process, they learn of its death from nobody.
     keeping = await tether(call)
+    gone = False
     if snapshot is not None:
         # One that hangs is known to nobody as long as it is tethered: as a lost one, it is known.
         async with asyncio.timeout(ready.settings.gemini_reconnect_seconds + READY_WITHIN_SECONDS):
@@ -195,11 +208,13 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
                 await call.resume()
             else:
                 await call.resume(recovery.heard_in_full(snapshot), cut=began)
+            gone = not call.is_running
+            if snapshot is not None:
                 recovery.speak(call, snapshot, ready.settings.recovery_line)
     if call.ending is Ending.SUPERSEDED:
         return
     # Where the model is out of reach, the worker has to hear so, and the call is left to the keepers once more.
-    restored = Restored(kind=Kind.RECOVERY, fresh=fresh) if call.is_running else None
+    restored = None if gone else Restored(kind=Kind.RECOVERY, fresh=fresh)
     await answer_for(call, fence, keeping, restored)
     if restored is not None:
         told = {"epoch": identity.epoch, "memory_kept": snapshot is not None}

@@ -148,11 +148,14 @@ class Recovery:
                 if not await self._caller_waits(call):
                     await self._store.delete(call.call, epoch)
                     return Result.CALLER_LEFT
-                # LiveKit may have answered late: a keeper that led meanwhile has sent an agent.
+                # That may have taken long: the lost agent may be back, or one be there that another keeper has sent.
                 if not self._leadership.leading:
                     break
-                if (agent := self._agent_of(call.call)) and agent.epoch > epoch:
-                    return _Sent(frozenset(), frozenset())
+                agent = self._agent_of(call.call)
+                if agent == call and epoch == call.epoch:
+                    return Result.RETURNED
+                if agent is not None and agent.epoch > epoch:
+                    return _Sent(frozenset(), await self._agents(call.room))
                 epoch = await self._store.claim(call.call, above=epoch)
                 # The caller hears nothing meanwhile, and LiveKit may be far: what can be asked at once, is.
                 _, told, before = await asyncio.gather(
