@@ -158,7 +158,9 @@ async def test_a_caller_who_has_hung_up_is_not_called_back(
             await fleet.finish()
         one.send_to_group(KILL)
         two.send_to_group(KILL)
+        # Not before the caller's room is gone, to which they could have returned.
         await one_keeper.until(lambda calls: not calls)
+    assert await one_keeper.metric('voice_agent_keeper_recoveries_total{result="caller_left"}') == 1
     assert not [dispatch for dispatch in await dispatches(livekit, f"{plan.room}-1") if dispatch.metadata]
 
 

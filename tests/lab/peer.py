@@ -42,9 +42,14 @@ async def called_for(livekit: LiveKit, room: str) -> tuple[str, str]:
 
 
 async def dispatches(livekit: LiveKit, room: str) -> list[api.AgentDispatch]:
-    """The room's dispatch records."""
+    """The room's dispatch records; none of a room that is gone, of which no server answers."""
     async with api.LiveKitAPI(livekit.url, livekit.key, livekit.secret) as client:
-        return await client.agent_dispatch.list_dispatch(room)
+        try:
+            return await client.agent_dispatch.list_dispatch(room)
+        except api.TwirpError as error:
+            if error.code != api.TwirpErrorCode.UNAVAILABLE:
+                raise
+            return []
 
 
 async def dispatch(livekit: LiveKit, room: str, agent_name: str) -> None:
