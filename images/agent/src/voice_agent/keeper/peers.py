@@ -92,10 +92,7 @@ class OtherKeepers:
     async def reach_livekit(self) -> bool:
         """Whether another keeper says that LiveKit answers it."""
         with suppress(TimeoutError):
-            async with (
-                asyncio.timeout(_REACHES_WITHIN_SECONDS),
-                aiohttp.ClientSession(headers=self._authorization()) as session,
-            ):
+            async with asyncio.timeout(_REACHES_WITHIN_SECONDS), aiohttp.ClientSession() as session:
                 asked = [asyncio.create_task(self._reaches(session, url)) for url in await self._others()]
                 try:
                     for answer in asyncio.as_completed(asked):
@@ -109,7 +106,7 @@ class OtherKeepers:
 
     async def _reaches(self, session: aiohttp.ClientSession, url: str) -> bool:
         try:
-            async with session.get(f"{url}{REACH_PATH}") as answer:
+            async with session.get(f"{url}{REACH_PATH}", headers=self._authorization()) as answer:
                 answer.raise_for_status()
                 return Reaches.model_validate_json(await answer.read()).livekit
         except (aiohttp.ClientError, OSError, ValidationError) as error:
