@@ -1,6 +1,8 @@
-"""The stage of all tests that need the cluster."""
+"""The stage of all tests that need the cluster, and a run's end."""
 
 from __future__ import annotations
+
+import signal
 
 import pytest
 
@@ -11,3 +13,16 @@ from lab.stage import Stage, prepare
 def stage() -> Stage:
     """The cluster with the lab's servers in it; it is left up, `make down` takes it down."""
     return prepare()
+
+
+def pytest_sessionstart() -> None:
+    """Have a run that is told to go end as by Ctrl-C, so that tests end what they have started."""
+
+    def leave(*_: object) -> None:
+        # Whoever ends a run may tell every process of it, and then this one once more.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.raise_signal(signal.SIGINT)
+
+    # It is ignored in what a script runs in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, leave)

@@ -370,6 +370,7 @@ def main() -> None:
     """Parse the command line and build."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"tools to build (default: all but {', '.join(ON_DEMAND)})")
+    parser.add_argument("--all", action="store_true", help="build every one")
     parser.add_argument("--list", action="store_true", help="show each tool, its version and what it is built from")
     arguments = parser.parse_args()
     # A script's background job begins with SIGINT ignored; the compiler would inherit that and not be interrupted.
@@ -382,7 +383,7 @@ def main() -> None:
                 print(f"{name:25} {tool.version:10} {PINNED_MODULES.get(name, tool.package)}")
         else:
             with only_build():
-                build(chosen(arguments.names))
+                build(list(NAMES) if arguments.all else chosen(arguments.names))
     except BuildError as error:
         sys.exit(f"tools: {error}")
 

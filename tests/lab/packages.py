@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from lab.paths import BUILD
 
 # Debian keeps administrators' programs where a user's PATH often does not look.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -40,6 +43,16 @@ def ensure(needed: Mapping[str, str], say: Callable[[str], None]) -> None:
     Raises:
         MissingPackagesError: not root, no apt-get, or apt-get failed.
     """
+    if not missing(needed):
+        return
+    BUILD.mkdir(exist_ok=True)
+    # apt-get does not wait for another: the images may be built beside tests that need a server.
+    with (BUILD / "packages.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(needed, say)
+
+
+def _install(needed: Mapping[str, str], say: Callable[[str], None]) -> None:
     wanted = missing(needed)
     if not wanted:
         return

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -15,16 +19,22 @@ from lab.paths import BUILD, ROOT
 
 _ON_MACHINE = ("images/agent/tests", "tests/lab", "tests/bench", "tests/integration")
 
+# Needed later, by tests that would wait for it: what fails here fails there again, and is explained there.
+BUILDS = (
+    (sys.executable, str(ROOT / "tools" / "build.py"), "--all"),
+    (str(Path(sys.executable).with_name("lab")), "images"),
+)
 # Linters and renders: no clock, no server. They get what the others leave.
 COMPUTING = ("-m", "not cluster", "tests/lint", "tools/tests", "tests/examples", "tests/chart")
-# In this order: those on the cluster that hold no call, beside which the linters do no harm; those of a call or two
-# each, which share the processors; those of many calls, and pods that start under them.
+# In this order: those of a call or two each, which share the processors, and beside which the images are built; those
+# on the cluster that hold no call; those of many calls, and pods that start under them.
 LIVE = (
-    ("-m", "cluster or image", *_ON_MACHINE, "tests/chart"),
     ("@tests/side-by-side.args", "-m", "not cluster and not image", *_ON_MACHINE),
+    ("-m", "cluster or image", *_ON_MACHINE, "tests/chart"),
     ("tests/e2e",),
 )
 _LOG = BUILD / "tests" / "computing.log"
+_END_SECONDS = 60.0
 # pytest: all passed, and some failed; with any other code it did not come to its end.
 _ENDED = (0, 1)
 
@@ -35,20 +45,21 @@ def run() -> int:
     Returns:
         0 if all passed, else 1.
     """
+    # Whoever ends this ends the others, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     _LOG.parent.mkdir(parents=True, exist_ok=True)
     with _LOG.open("w+") as log:
         print(f"tests: {' '.join(COMPUTING[2:])} run beside the others, see {_LOG.relative_to(ROOT)}", flush=True)
-        beside = _start(COMPUTING, stdout=log, stderr=subprocess.STDOUT)
+        beside = _Beside([*BUILDS, _pytest(COMPUTING)], log)
         try:
-            os.setpriority(os.PRIO_PROCESS, beside.pid, 19)
             results = [_followed(arguments) for arguments in LIVE]
-            beside.wait()
+            code = beside.wait()
         finally:
-            beside.kill()
+            beside.end()
         log.seek(0)
         text = log.read()
     print(text, flush=True)
-    results.append((beside.returncode, text))
+    results.append((code, text))
     counts = sum((counted(text) for _, text in results), Counter[str]())
     for code, text in results:
         if code not in _ENDED:
@@ -68,14 +79,44 @@ def counted(text: str) -> Counter[str]:
     return counts
 
 
-def _start(arguments: Sequence[str], *, stdout: IO[str] | int, stderr: int | None = None) -> subprocess.Popen[str]:
-    command = [str(Path(sys.executable).with_name("pytest")), *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=stdout, stderr=stderr, text=True)
+class _Beside:
+    """Commands that run one after the other with what processor time others leave."""
+
+    def __init__(self, commands: Sequence[Sequence[str]], log: IO[str]) -> None:
+        # A shell's: it goes on after a command that fails, and leaves with the last one's code.
+        script = "\n".join(shlex.join(command) for command in commands)
+        self._process = subprocess.Popen(
+            ["nice", "-n", "19", "bash", "-c", script],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+
+    def wait(self) -> int:
+        """The last command's exit code, as soon as all have ended."""
+        return self._process.wait()
+
+    def end(self) -> None:
+        """End those that are still there, and wait for them: the shell does not."""
+        deadline = time.monotonic() + _END_SECONDS
+        number = signal.SIGTERM
+        with suppress(ProcessLookupError):
+            while True:
+                os.killpg(self._process.pid, number)
+                self._process.poll()
+                time.sleep(0.1)
+                number = signal.Signals(0) if time.monotonic() < deadline else signal.SIGKILL
+
+
+def _pytest(arguments: Sequence[str]) -> list[str]:
+    return [str(Path(sys.executable).with_name("pytest")), *arguments]
 
 
 def _followed(arguments: Sequence[str]) -> tuple[int, str]:
     """Run to the end, while a person reads along."""
-    process = _start(arguments, stdout=subprocess.PIPE)
+    process = subprocess.Popen(_pytest(arguments), cwd=ROOT, stdout=subprocess.PIPE, text=True)
     said: list[str] = []
     try:
         while process.stdout and (piece := process.stdout.read(1)):
@@ -83,5 +124,11 @@ def _followed(arguments: Sequence[str]) -> tuple[int, str]:
             sys.stdout.write(piece)
             sys.stdout.flush()
         return process.wait(), "".join(said)
-    finally:
+    except BaseException as reason:
+        # It ends what its tests have started, if it is told once; a terminal has told it already.
+        if not isinstance(reason, KeyboardInterrupt):
+            process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_END_SECONDS)
         process.kill()
+        raise
