@@ -14,7 +14,14 @@ from prometheus_client import REGISTRY
 from lab.gemini import Behaviour, Fault, Simulator, simulator
 from lab.gemini.plugin_call import DEADLINE_S, RATE, Call, frames_of
 from lab.signals import Frame, Kind, encode
-from voice_agent.gemini import Gap, ModelCheckpoint, ResumableSession, realtime_model
+from voice_agent.gemini import (
+    CONNECT_TIMEOUT_SECONDS,
+    Gap,
+    LostHereError,
+    ModelCheckpoint,
+    ResumableSession,
+    realtime_model,
+)
 from voice_agent.settings import Settings, parse
 
 # The plugin's own.
@@ -194,6 +201,44 @@ async def test_a_refused_handle_costs_no_memory(gemini: Simulator, open_call: Op
     await new.session.update_chat_ctx(old.session.chat_ctx)
     assert await new.ask(Frame(Kind.ASK, 3, 2)) == [Frame(Kind.ANSWER, 3, 2, turns=2)]
     assert not gemini.sessions[-1].resumed
+
+
+@pytest.mark.parametrize(("refusals", "why"), [(6, "failed"), (7, "refused")])
+async def test_a_conversation_that_is_refused_for_good_is_told_from_a_pod_that_is(
+    gemini: Simulator, open_call: OpenCall, refusals: int, why: str
+) -> None:
+    old = open_call()
+    await old.ask(Frame(Kind.ASK, 3, 1))
+    await at_boundary(old)
+    saved = await session_of(old).hold()
+    # Twice with the handle, with all of the history and ever less of it; and once without a conversation.
+    gemini.faults.append(Fault("close", "setup", code=1007, times=refusals))
+    lost = REGISTRY.get_sample_value("voice_agent_gemini_lost_total", {"why": why}) or 0.0
+
+    new = open_call(saved)
+    async with asyncio.timeout(DEADLINE_S):
+        while (told := await new.errors.get()).recoverable:
+            pass
+    assert isinstance(told.error, LostHereError) is (why == "refused")
+    assert REGISTRY.get_sample_value("voice_agent_gemini_lost_total", {"why": why}) == lost + 1
+
+
+async def test_an_answer_that_came_whole_is_remembered_though_no_connection_follows(
+    gemini: Simulator, open_call: OpenCall
+) -> None:
+    # Gemini tells of a turn's end when the answer was played.
+    gemini.behaviour.playback_pace = 0.05
+    call = open_call()
+    call.say(Frame(Kind.ASK, 3, 1))
+    await call.generation()
+    async with asyncio.timeout(DEADLINE_S):
+        while not session_of(call)._turn.generated:
+            await session_of(call).change()
+    gemini.faults.append(Fault("stall", "setup", times=9))
+    await gemini.add_fault(Fault("close", "now"))
+    async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS / 2):
+        while "call 3 question 1" not in str(call.session.chat_ctx.items):  # noqa: ASYNC110 - the plugin tells of no change
+            await asyncio.sleep(0.01)
 
 
 async def test_what_the_handle_does_not_hold_is_told_once(gemini: Simulator, open_call: OpenCall) -> None:

@@ -96,6 +96,7 @@ async def test_a_second_dispatch_into_a_live_call_changes_nothing(
         del variables["KEEPER_URL"]
     # The second agent comes to the other pod.
     async with two_pods(variables, plan, only_one={"CALL_SLOTS": "1"}) as (_one, two, fleet):
+        before = len(gemini.sessions)
         await dispatch(livekit, f"{plan.room}-1", plan.agent_name)
         await two.logged("leaving without a word")
         await fleet.more_answers(3)
@@ -105,7 +106,7 @@ async def test_a_second_dispatch_into_a_live_call_changes_nothing(
         [report] = await fleet.finish()
     assert_ok([report])
     assert report.pods == ["one"]
-    assert len(gemini.sessions) == 1, "the second agent got ready to speak"
+    assert len(gemini.sessions) == before, "the second agent got ready to speak"
 
 
 @pytest.mark.parametrize("agent", ["voice_agent.assistant:Assistant", "hanging_agent:Hanging"], ids=["leaves", "hangs"])

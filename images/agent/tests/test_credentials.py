@@ -140,6 +140,6 @@ def test_what_no_library_asks_for_stays_out_of_the_environment(
     (tmp_path / "keys").write_text("g" * 43 + "=")
     in_files["STATE_KEYS_FILE"] = str(tmp_path / "keys")
 
-    assert preflight(in_files).state_keys
+    assert preflight(in_files).settings.state_keys
 
     assert "STATE_KEYS" not in in_files

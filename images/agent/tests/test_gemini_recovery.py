@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from google.genai.errors import APIError
 
 from voice_agent.gemini.recovery import Ending, Recovery, Step
@@ -81,3 +82,40 @@ def test_a_notice_costs_nothing(recovery: Recovery) -> None:
     for _ in range(100):
         assert recovery.after(Ending("goaway", planned=True), with_handle=True) == Step()
     assert recovery.failures == 0
+
+
+@pytest.mark.parametrize(
+    ("ending", "refused"),
+    [
+        (closed(1007, at_setup=True), True),
+        (closed(1008, at_setup=True), True),
+        (closed(403, at_setup=True), True),
+        (closed(1011, at_setup=True), False),
+        (closed(1008), False),
+        (closed(1007), False),
+        (Ending.of(ConnectionRefusedError(), at_setup=True), False),
+        (Ending.of(DefaultCredentialsError(), at_setup=True), True),  # type: ignore[no-untyped-call]
+        (Ending.of(RefreshError(), at_setup=True), True),  # type: ignore[no-untyped-call]
+    ],
+)
+def test_a_refusal_is_what_would_have_no_session_at_all(ending: Ending, refused: bool) -> None:
+    assert ending.refused is refused
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "Permission denied: Consumer 'api_key:AIzaSyD-0123456789_abcdefg' has been suspended.",
+            "(a key)",
+        ),
+        ("Consumer 'api_key:AQ.Ab8RN6' has been suspended.", "(a key)"),
+        ("key=AIzaSyD-0123456789_abcdefg", "(a key)"),
+        ("models/gemini-live is not found for API version v1beta", "gemini-live is not found"),
+    ],
+)
+def test_no_key_is_told(said: str, told: str) -> None:
+    words = Ending.of(APIError(1008, {"message": said}), at_setup=True).words
+    assert told in words
+    assert "AIza" not in words
+    assert "AQ." not in words

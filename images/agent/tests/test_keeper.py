@@ -14,6 +14,7 @@ from livekit import api
 from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
 from voice_agent.keeper.brain import FOUND_AT_A_TIME, Brain
 from voice_agent.keeper.fleet import Fleet, Known
+from voice_agent.keeper.recovery import Result
 from voice_agent.keeper.suspicion import TOGETHER_SECONDS, Suspicion
 from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.server import Sight
@@ -375,3 +376,30 @@ async def test_of_callers_who_are_found_waiting_a_bounded_number_is_recovered_at
         while brain.rooms() != {tethered.room_sid}:  # noqa: ASYNC110 - the recoveries change it
             await asyncio.sleep(0.01)
     assert brain.recover_found(waiting[-1])
+
+
+async def test_a_call_that_loses_every_agent_is_sent_the_third_and_each_later_one_after_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    class Recovers:
+        """Finds an agent at once."""
+
+        async def run(self, _: Tethered, *, silent: bool) -> Result:
+            return Result.RECOVERED
+
+    nobody = cast(api.LiveKitAPI, SimpleNamespace(room=None))
+    brain = Brain(nobody, MemoryStore(), AlwaysLeading(), UnknownPods(), NoPeers())
+    monkeypatch.setattr(brain, "_recovery", Recovers())
+    monkeypatch.setattr("voice_agent.keeper.brain.asyncio.sleep", note)
+    for epoch in range(1, 6):
+        call = a_call(1, epoch=epoch)
+        assert brain.recover_found(call)
+        await brain._running[call.call]
+    assert slept == [0, 0, 1, 2, 4]

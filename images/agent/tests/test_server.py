@@ -141,10 +141,42 @@ async def test_a_pod_that_cannot_reach_the_model_takes_none_of_the_calls_that_an
     assert pod.server._report_load() == pod.server.slots.load
 
 
-async def test_a_model_that_refuses_one_call_keeps_its_pod_from_none(make_settings: Callable[..., Settings]) -> None:
-    pod = await told_of_a_lost_model(make_settings, metrics.REFUSED)
+async def test_a_model_that_fails_one_call_keeps_its_pod_from_none(make_settings: Callable[..., Settings]) -> None:
+    pod = await told_of_a_lost_model(make_settings, metrics.FAILED)
     errand = write(Errand(kind=Kind.RECOVERY, caller="caller", epoch=2))
     assert (await pod.offer(Offer("a", metadata=errand))).accepted is not None
+
+
+async def test_a_pod_that_gemini_refuses_takes_no_call_until_it_is_accepted(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: asyncio.Queue[str | None] = asyncio.Queue()
+    asked: list[str] = []
+
+    async def refusal(_: object, model: str, voice: str) -> str | None:
+        asked.append(voice)
+        return await answers.get()
+
+    monkeypatch.setattr("voice_agent.gemini.refusal", refusal)
+    monkeypatch.setattr("voice_agent.worker.server.ASK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("voice_agent.worker.server.LACKS_MODEL_SECONDS", 0.0)
+    pod = await told_of_a_lost_model(make_settings, metrics.REFUSED)
+    pod.server._on_registered()
+    watch = asyncio.create_task(pod.server._watch_refusals())
+    answers.put_nowait("API key not valid")
+    async with asyncio.timeout(10):
+        while len(asked) < 2:  # noqa: ASYNC110 - it asks again by itself
+            await asyncio.sleep(0.01)
+    assert pod.server._report_load() == 1.0
+    assert (await pod.offer(Offer("a"))).rejected_for_good is False
+    # The keepers take a pod that is not ready for one that is gone, and its calls that go on.
+    assert pod.server.not_ready() is None
+    answers.put_nowait(None)
+    async with asyncio.timeout(10):
+        while pod.server._report_load() == 1.0:  # noqa: ASYNC110 - it asks again by itself
+            await asyncio.sleep(0.01)
+    assert (await pod.offer(Offer("b"))).accepted is not None
+    await utils.aio.cancel_and_wait(watch)
 
 
 async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(

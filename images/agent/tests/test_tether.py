@@ -152,6 +152,14 @@ async def test_a_keeper_that_stops_reports_no_loss_and_the_calls_come_back_to_th
         await second.keeps(b"one")
 
 
+async def test_the_keeper_knows_of_a_call_that_is_let_go_of_at_once() -> None:
+    async with keeper() as watching:
+        async with tether(watching.url):
+            pass
+        await watching.told("call", 1)
+        await watching.told(Loss.CLOSED, 1)
+
+
 async def test_a_call_goes_on_without_any_keeper() -> None:
     async with asyncio.timeout(DEADLINE):
         async with tether("http://127.0.0.1:9,http://keeper.invalid:1") as tethered:

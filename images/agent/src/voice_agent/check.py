@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
 
-from google.genai import types
 from livekit import api
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -102,7 +101,10 @@ _OF_GEMINI = frozenset({"GOOGLE_API_KEY", "GOOGLE_CLOUD_PROJECT", "GEMINI_BASE_U
 _OF_TRACES = frozenset({"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"})
 
 _FIX_LIVEKIT = "check LIVEKIT_URL, that the key and secret belong together, and that the network lets the pod out"
-_FIX_GEMINI = "check the key or the pod's identity, GEMINI_MODEL, GEMINI_BASE_URL and that the network lets the pod out"
+_FIX_GEMINI = (
+    "check the key or the pod's identity, GEMINI_MODEL, GEMINI_VOICE, GEMINI_BASE_URL and that the network lets the "
+    "pod out"
+)
 _FIX_TRACES = "check the receiver's URL and OTEL_EXPORTER_OTLP_PROTOCOL, or the pod's role for Cloud Trace"
 
 
@@ -139,11 +141,8 @@ async def _livekit(settings: Settings) -> str:
 
 async def _gemini(settings: Settings) -> str:
     model = gemini.realtime_model(settings)
-    client = gemini.client(settings)
-    config = types.LiveConnectConfig(response_modalities=[types.Modality.AUDIO])
-    # Entering waits for the server's setupComplete.
-    async with client.aio.live.connect(model=model.model, config=config):
-        return f"{model.model} on {model.provider} sets up a session"
+    await gemini.set_up(gemini.client(settings), model.model, settings.gemini_voice)
+    return f"{model.model} on {model.provider} sets up a session"
 
 
 async def _traces(settings: Settings) -> str:

@@ -65,7 +65,8 @@ def _worker() -> Callable[[], int]:
     def work() -> int:
         # Before the team's agent is imported, and with it who knows what.
         with forkserver.forked() as processes:
-            return run(preflight(os.environ), processes)
+            settings, own_model = preflight(os.environ)
+            return run(settings, processes, own_model=own_model)
 
     return work
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from typing import NamedTuple
 
 from voice_agent import agents
 from voice_agent.call.keeping import seal_of
@@ -10,7 +11,14 @@ from voice_agent.settings import Problem, Settings, SettingsError, lend_to_libra
 from voice_agent.state.seal import SealError
 
 
-def preflight(environment: MutableMapping[str, str]) -> Settings:
+class Checked(NamedTuple):
+    """Settings with which calls can be held, and whether the agent brings a model of its own."""
+
+    settings: Settings
+    own_model: bool
+
+
+def preflight(environment: MutableMapping[str, str]) -> Checked:
     """The settings in `environment`, whose agent can be made and has a model to talk with.
 
     Args:
@@ -21,8 +29,10 @@ def preflight(environment: MutableMapping[str, str]) -> Settings:
     """
     lend_to_libraries(environment)
     settings, problems = parse(environment)
+    own_model = False
     try:
-        if not agents.brings_model(settings.agent_class):
+        own_model = agents.brings_model(settings.agent_class)
+        if not own_model:
             problems += missing_for_gemini(settings)
     except SettingsError as error:
         problems += error.problems
@@ -33,4 +43,4 @@ def preflight(environment: MutableMapping[str, str]) -> Settings:
         problems.append(Problem("STATE_KEYS", "(hidden)", str(error), fix))
     if problems:
         raise SettingsError(problems)
-    return settings
+    return Checked(settings, own_model)

@@ -90,9 +90,9 @@ async def talk(call: Call, agent: Agent) -> None:
             logger.error("call over: error: %s", event.error.error)
         else:
             logger.info("call over: %s", event.reason.value)
-        # From another pod the model may be reached: the caller is left to the keepers.
-        unreachable = event.error is not None and isinstance(event.error.error, gemini.UnreachableError)
-        call.ending = call.ending or (None if unreachable else _ENDINGS.get(event.reason))
+        # Another pod may have the model: the caller is left to the keepers.
+        lost_here = event.error is not None and isinstance(event.error.error, gemini.LostHereError)
+        call.ending = call.ending or (None if lost_here else _ENDINGS.get(event.reason))
         # Else the job, its slot and a drain last until LiveKit closes the room, 20 s after the caller left.
         call.context.shutdown(reason=event.reason.value)
 

@@ -196,7 +196,6 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
         return
     # Not later: until the keepers know of this process, they learn of its death from nobody.
     keeping = await tether(call)
-    gone = False
     if snapshot is not None:
         # One that hangs is known to nobody as long as it is tethered: as a lost one, it is known.
         async with asyncio.timeout(ready.settings.gemini_reconnect_seconds + READY_WITHIN_SECONDS):
@@ -208,13 +207,12 @@ async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity:
                 await call.resume()
             else:
                 await call.resume(recovery.heard_in_full(snapshot), cut=began)
-            gone = not call.is_running
             if snapshot is not None:
                 recovery.speak(call, snapshot, ready.settings.recovery_line)
     if call.ending is Ending.SUPERSEDED:
         return
     # Where the model is out of reach, the worker has to hear so, and the call is left to the keepers once more.
-    restored = None if gone else Restored(kind=Kind.RECOVERY, fresh=fresh)
+    restored = Restored(kind=Kind.RECOVERY, fresh=fresh) if call.is_running else None
     await answer_for(call, fence, keeping, restored)
     if restored is not None:
         told = {"epoch": identity.epoch, "memory_kept": snapshot is not None}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from google.genai.errors import APIError
 from livekit.agents import APIConnectionError
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -15,6 +17,7 @@ _DROPPED = 1006
 _INVALID_ARGUMENT = 1007
 # What another attempt does not change: the key, the model's name, the project. 1008 is a policy violation.
 _REFUSALS = frozenset({1008, 400, 401, 403, 404})
+_KEYS = re.compile(r"AIza[\w-]+|(?<=api_key:)[^\s'\"]+")
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 1.0
 # So often in a row a handle is refused before it is given up: the service may hold the old connection, if that broke
@@ -27,8 +30,8 @@ _TRIES = 3
 _HISTORY_LIMITS = (40, 10, 0)
 
 
-class UnreachableError(APIConnectionError):
-    """The service could not be reached from this process; from another pod it may be."""
+class LostHereError(APIConnectionError):
+    """The service sets no session up with this process: out of reach, or refusing it. With another pod it may."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,21 @@ class Ending:
     code: int | None = None
     at_setup: bool = False
     planned: bool = False
+
+    @property
+    def refused(self) -> bool:
+        """Whether the service would not have the session: for a key or a model's name that is wrong, or for itself.
+
+        Of a key that is not valid the Live API says 1007, which may as well be said of a conversation; of one that is
+        blocked, and of an unknown model, 1008. Google's token service knows nobody by a pod's identity.
+        """
+        said = self.code in _REFUSALS or self.code == _INVALID_ARGUMENT
+        return self.at_setup and (said or isinstance(self.error, DefaultCredentialsError | RefreshError))
+
+    @property
+    def words(self) -> str:
+        """What is to be told of `error`: no key. Google quotes one that it has suspended."""
+        return _KEYS.sub("(a key)", str(self.error)) if self.error else ""
 
     @classmethod
     def of(cls, error: Exception, *, at_setup: bool = False) -> Ending:
@@ -125,8 +143,7 @@ class Recovery:
             return self._shorten()
         if ending.at_setup and ending.code is not None:
             self._refused += 1
-            blamed = ending.code in _REFUSALS or ending.code == _INVALID_ARGUMENT
-            if with_handle and self._refused >= (_HANDLE_TRIES if blamed else _HANDLE_TRIES_IF_AWAY):
+            if with_handle and self._refused >= (_HANDLE_TRIES if ending.refused else _HANDLE_TRIES_IF_AWAY):
                 self._refused = 0
                 return Step(drop_handle=True)
             if not with_handle and ending.code == _INVALID_ARGUMENT:

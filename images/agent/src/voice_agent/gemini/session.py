@@ -24,7 +24,8 @@ from voice_agent.gemini.audio import CallerAudio
 from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint, Progress
 from voice_agent.gemini.connection import Connection
 from voice_agent.gemini.endpoint import CONNECT_TIMEOUT_SECONDS
-from voice_agent.gemini.recovery import Ending, Recovery, UnreachableError
+from voice_agent.gemini.recovery import Ending, LostHereError, Recovery
+from voice_agent.gemini.trial import refusal
 from voice_agent.gemini.turn import Replay, Resumption, Turn
 from voice_agent.telemetry import metrics
 
@@ -261,10 +262,13 @@ class ResumableSession(plugin.RealtimeSession):
             ending = await self._serve_once()
             if self._closing:
                 return
+            if self._turn.generated:
+                # All of the answer has come. Should no connection follow, the conversation would lack it.
+                self._finish_generation()
             self._lost = self._lost or (ending, time.monotonic())
             step = self._recovery.after(ending, with_handle=handle is not None)
             if step.give_up:
-                self._end_call(ending)
+                await self._end_call(ending)
                 return
             if not ending.planned:
                 self._turn.failures += not ending.at_setup
@@ -273,7 +277,7 @@ class ResumableSession(plugin.RealtimeSession):
                     ending.reason,
                     step.delay_s,
                     " with a new conversation" if step.drop_handle else "",
-                    ending.error or "no message came",
+                    ending.words or "no message came",
                     exc_info=ending.error if ending.reason == "broken" else None,
                 )
                 if ending.error:
@@ -285,19 +289,31 @@ class ResumableSession(plugin.RealtimeSession):
                     async with asyncio.timeout(step.delay_s):
                         await self._session_should_close.wait()
 
-    def _end_call(self, ending: Ending) -> None:
-        unreachable = ending.reason == "unreachable"
-        metrics.count(metrics.MODEL_LOST, metrics.UNREACHABLE if unreachable else metrics.REFUSED)
-        error = ending.error or TimeoutError("it said nothing while it owed an answer")
+    async def _end_call(self, ending: Ending) -> None:
+        why = await self._why_lost(ending)
+        if self._closing:
+            return
+        metrics.count(metrics.MODEL_LOST, why)
+        words = ending.words or "it said nothing while it owed an answer"
         logger.error(
-            "Gemini is lost after %d attempts; GEMINI_RECONNECT_SECONDS says for how long to try: %s",
+            "Gemini is lost after %d attempts (%s); GEMINI_RECONNECT_SECONDS says for how long to try: %s",
             self._recovery.failures,
-            error,
+            why,
+            words,
         )
         self._over = True
         self._finish_generation()
-        kind = UnreachableError if unreachable else APIConnectionError
-        self._emit_error(kind(f"Gemini is lost: {error}"), recoverable=False)
+        kind = APIConnectionError if why == metrics.FAILED else LostHereError
+        self._emit_error(kind(f"Gemini is lost: {words}"), recoverable=False)
+
+    async def _why_lost(self, ending: Ending) -> str:
+        if not ending.at_setup:
+            return metrics.FAILED
+        if not ending.refused:
+            return metrics.UNREACHABLE
+        # A conversation that is refused is refused in every pod, and must not go from one to the next.
+        refused = await refusal(self._client, self._opts.model, str(self._opts.voice))
+        return metrics.REFUSED if refused else metrics.FAILED
 
     async def _serve_once(self) -> Ending:
         """Connect, and serve the call until the connection ends."""
@@ -383,8 +399,6 @@ class ResumableSession(plugin.RealtimeSession):
 
     def _resume_generation(self) -> Resumption:
         """Decide how the turn goes on, and end or clear the plugin's generation, which writes the chat history."""
-        if self._turn.generated:
-            self._finish_generation()
         words = self._turn.said_words
         resumption = self._turn.resume(self._number)
         if not self._turn.unanswered:

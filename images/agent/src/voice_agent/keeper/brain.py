@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from voice_agent.keeper.fleet import Fleet, Known, Move
 from voice_agent.keeper.ports import Leadership, Peers, Pods
 from voice_agent.keeper.recovery import Recovery, Result
+from voice_agent.keeper.relapses import Relapses
 from voice_agent.keeper.rooms import AgentsInRooms
 from voice_agent.keeper.suspicion import Suspicion
 from voice_agent.state.store import Store
@@ -57,6 +58,7 @@ class Brain:
         self._missed = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._found: dict[str, Tethered] = {}
+        self._relapses = Relapses()
 
     def attach(self, server: TetherServer) -> None:
         """`server` is the one that this brain is told by."""
@@ -145,7 +147,10 @@ class Brain:
 
     async def _recover(self, call: Tethered, *, silent: bool = False) -> None:
         try:
+            await asyncio.sleep(self._relapses.pause(call.call))
             result = await self._recovery.run(call, silent=silent)
+            if result is Result.RECOVERED:
+                self._relapses.recovered(call.call)
             metrics.RECOVERIES.labels(result).inc()
             known = self._fleet.get(call.call)
             # Of a recovered call that is still the lost one here, the agent is tethered elsewhere.

@@ -55,14 +55,15 @@ GEMINI_TURNS_LOST = Counter(
     "voice_agent_gemini_turns_lost", "Turns given up because no connection answered them, in calls that went on"
 )
 MODEL_LOST = "gemini_lost"
-UNREACHABLE, REFUSED = "unreachable", "refused"
+UNREACHABLE, REFUSED, FAILED = "unreachable", "refused", "failed"
 GEMINI_LOST = Counter(
     "voice_agent_gemini_lost",
-    "Calls that ended because Gemini could not be talked to again; why: unreachable (from here), refused (it answered)",
+    "Calls whose agent left because Gemini could not be talked to again; why: unreachable or refused (from this pod: "
+    "keepers try another), failed (it would, and did not do its work)",
     ["why"],
 )
 # Prometheus sees no increase in a series that begins with 1.
-for _why in (UNREACHABLE, REFUSED):
+for _why in (UNREACHABLE, REFUSED, FAILED):
     GEMINI_LOST.labels(_why)
 LOSSES = Counter(
     "voice_agent_keeper_losses",

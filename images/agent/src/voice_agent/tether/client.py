@@ -114,6 +114,7 @@ class Tether:
         self._ending: Ending | None = None
         self.sequence = sequence
         self._superseded = False
+        self._told = asyncio.Event()
         self._found: frozenset[str] = frozenset()
         self._links: dict[str, tuple[_Link, asyncio.Task[None]]] = {}
 
@@ -174,6 +175,11 @@ class Tether:
         async with aiohttp.ClientSession() as session:
             looking = asyncio.create_task(self._look_for_keepers(session))
             await self._stop.wait()
+            if self._ending is None:
+                # Of a call that ended before any keeper knew of it, none would find another agent.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_FAREWELL_SECONDS):
+                        await self._told.wait()
             looking.cancel()
             tasks = [task for _, task in self._links.values()]
             if tasks and self._ending is not None:
@@ -222,6 +228,7 @@ class Tether:
             if own is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
                 own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
             await connection.send_str(wire.hello(self._call).model_dump_json())
+            self._told.set()
             link.sent_sequence, link.sent_state = -1, None
             link.changed.set()
             sending = asyncio.create_task(self._send(connection, link))

@@ -39,7 +39,9 @@ class Jobs:
         self.met: set[str] = set()
         """IDs of the jobs whose successors have come, and have not taken the call yet."""
         self.model_lost_at = -math.inf
-        """When a job could not reach Gemini any more, the last time, `time.monotonic()`."""
+        """When Gemini was out of a job's reach, or refused it, the last time, `time.monotonic()`."""
+        self.refused = asyncio.Event()
+        """Set when a job was refused by Gemini: for this pod's key, say, not for its conversation."""
         self._jobs: dict[str, asyncio.StreamWriter] = {}
         # Prometheus sees no increase in a series that begins with 1.
         for told in [Restored(kind=kind) for kind in Kind] + [Restored(kind=Kind.RECOVERY, fresh=why) for why in Fresh]:
@@ -90,8 +92,10 @@ class Jobs:
     def _take(self, job: str, told: Tried | Met | Restored | Counted) -> None:
         if isinstance(told, Counted):
             metrics.add(told.counted, *told.labels)
-            if (told.counted, *told.labels) == (metrics.MODEL_LOST, metrics.UNREACHABLE):
+            if told.counted == metrics.MODEL_LOST and metrics.FAILED not in told.labels:
                 self.model_lost_at = time.monotonic()
+                if metrics.REFUSED in told.labels:
+                    self.refused.set()
             return
         if isinstance(told, Restored):
             _restores(told).inc()

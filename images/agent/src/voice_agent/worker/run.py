@@ -22,11 +22,12 @@ from voice_agent.worker.standing import Standing
 logger = logging.getLogger(__name__)
 
 
-def run(settings: Settings, processes: BaseContext) -> ExitCode:
+def run(settings: Settings, processes: BaseContext, *, own_model: bool) -> ExitCode:
     """Serve calls until SIGTERM or SIGINT, then drain.
 
     Args:
         processes: how to make a call's process.
+        own_model: whether the agent brings its model.
 
     Raises:
         SettingsError: a port is taken.
@@ -37,10 +38,10 @@ def run(settings: Settings, processes: BaseContext) -> ExitCode:
         logger.warning("KEEPER_URL is not set: the calls of this pod are lost if it dies")
     elif settings.state_keys is None:
         logger.warning("STATE_KEYS is not set: snapshots of calls, with what was said, are not encrypted")
-    return asyncio.run(_serve(settings, processes))
+    return asyncio.run(_serve(settings, processes, asks_gemini=not own_model))
 
 
-async def _serve(settings: Settings, processes: BaseContext) -> ExitCode:
+async def _serve(settings: Settings, processes: BaseContext, *, asks_gemini: bool) -> ExitCode:
     kept = settings.keeper_url is not None
     drain = Drain(settings.drain_timeout_seconds, settings.drain_finish_within_seconds, kept=kept)
     loop = asyncio.get_running_loop()
@@ -49,7 +50,7 @@ async def _serve(settings: Settings, processes: BaseContext) -> ExitCode:
     standing = None
     if settings.keeper_url is not None:
         standing = Standing(settings.keeper_url, settings.pod_name, credential_of(settings), drain.expect_kill)
-    server = CallServer(settings, drain, processes, standing)
+    server = CallServer(settings, drain, processes, standing, asks_gemini=asks_gemini)
     started = asyncio.Event()
     server.on("worker_started", started.set)
 

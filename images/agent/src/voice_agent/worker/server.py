@@ -15,7 +15,9 @@ from multiprocessing.context import BaseContext
 from livekit.agents import AgentServer, JobRequest
 from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
 from livekit.agents.ipc.supervised_proc import SupervisedProc
+from livekit.agents.utils.aio import cancel_and_wait
 
+from voice_agent import gemini
 from voice_agent.call import errand as errands
 from voice_agent.call import process, session
 from voice_agent.call.errand import Kind
@@ -38,6 +40,9 @@ PROCESS_START_TIMEOUT_SECONDS = 60
 # would wait when the model is back.
 LACKS_MODEL_SECONDS = 10.0
 
+# Between questions to a Gemini that will have no session with this pod.
+ASK_AGAIN_SECONDS = 10.0
+
 # By name: what it imports and builds, this process has no use for.
 PRELOAD = "voice_agent.worker.preload"
 
@@ -50,10 +55,17 @@ class CallServer(AgentServer):
 
     Args:
         processes: how to make a call's process.
+        asks_gemini: whether calls need Gemini to accept the pod: not with agents that bring a model of their own.
     """
 
     def __init__(
-        self, settings: Settings, drain: Drain, processes: BaseContext, standing: Standing | None = None
+        self,
+        settings: Settings,
+        drain: Drain,
+        processes: BaseContext,
+        standing: Standing | None = None,
+        *,
+        asks_gemini: bool = True,
     ) -> None:
         # Else livekit-agents loads a turn detector, 244 MB by its own account (ipc/_preload.py), that Gemini makes
         # needless.
@@ -81,6 +93,9 @@ class CallServer(AgentServer):
         self.slots = Slots(settings.call_slots, self.running)
         self.outcomes: Counter[Outcome] = Counter()
         self.registered = False
+        self._refusal: str | None = None
+        self._settings = settings
+        self._asks_gemini = asks_gemini
         self._pod = settings.pod_name
         self._drain_of_pod = drain
         self._standing = standing
@@ -94,7 +109,9 @@ class CallServer(AgentServer):
         """Why no call can come to this pod; None when one can."""
         if self._drain_of_pod.asked:
             return "draining"
-        return None if self.registered else "not registered with LiveKit yet"
+        if self.registered:
+            return None
+        return f"Gemini refuses this pod: {self._refusal}" if self._refusal else "not registered with LiveKit yet"
 
     def running(self) -> Collection[str]:
         """IDs of the jobs that run."""
@@ -138,13 +155,52 @@ class CallServer(AgentServer):
             self._process_ended.clear()
             await self._process_ended.wait()
 
+    async def _connection_task(self) -> None:
+        # livekit-agents 1.8.9 registers here. LiveKit sends calls to whoever is registered, ready or not.
+        if not self._asks_gemini:
+            await super()._connection_task()
+            return
+        # Else a rollout of a wrong key would go on to the last pod.
+        await self._until_gemini_accepts()
+        watch = asyncio.create_task(self._watch_refusals(), name="refusals")
+        try:
+            await super()._connection_task()
+        finally:
+            await cancel_and_wait(watch)
+
+    async def _watch_refusals(self) -> None:
+        """Once a call of this pod was refused, it takes no other until Gemini accepts the pod again."""
+        while True:
+            await self.jobs.refused.wait()
+            self.jobs.refused.clear()
+            await self._until_gemini_accepts()
+
+    async def _until_gemini_accepts(self) -> None:
+        """Wait while Gemini would have no session.
+
+        One that is out of reach is not waited for: an outage concerns all pods, and is no reason against this one.
+        """
+        settings = self._settings
+        client, model = gemini.client(settings), gemini.realtime_model(settings).model
+        while (refusal := await gemini.refusal(client, model, settings.gemini_voice)) is not None:
+            self._refusal = refusal
+            logger.error(
+                "Gemini refuses this pod, which takes no calls until it is accepted; check the key or the pod's "
+                "identity, GEMINI_MODEL and GEMINI_VOICE: %s",
+                refusal,
+            )
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+        if self._refusal:
+            self._refusal = None
+            logger.info("Gemini accepts this pod")
+
     async def _on_request(self, request: JobRequest) -> None:
         if self._drain_of_pod.asked:
             await self._leave_to_another_pod(request, "draining")
             return
-        # A new call is asked for once: it is better served late than never.
         errand = errands.read(request.job.metadata)
-        if errand is not None and self._lacks_model:
+        # A new call is asked for once: it is better served late than never, if it can be at all.
+        if self._refusal or (errand is not None and self._lacks_model):
             await self._leave_to_another_pod(request, "no_model")
             return
         if errand is not None and errand.kind is Kind.HANDOVER and await self._would_move_again():
@@ -176,7 +232,7 @@ class CallServer(AgentServer):
     def _report_load(self) -> float:
         metrics.SLOTS_TAKEN.set(self.slots.taken)
         # A call that comes nevertheless is taken: newer pods may just have filled up.
-        if self._outdated:
+        if self._outdated or self._refusal:
             return 1.0
         return max(self.slots.load, ALMOST_FULL) if self._lacks_model else self.slots.load
 

@@ -1,0 +1,47 @@
+"""Whether Gemini would have a session with this process at all, tried without a word of a conversation."""
+
+from __future__ import annotations
+
+import asyncio
+
+from google.genai import Client, types
+
+from voice_agent.gemini.endpoint import CONNECT_TIMEOUT_SECONDS
+from voice_agent.gemini.recovery import Ending
+
+
+async def set_up(client: Client, model: str, voice: str) -> None:
+    """Set a session up and close it.
+
+    Args:
+        client: of calls, with their endpoint and credentials.
+        model: the model's name.
+        voice: the name of a prebuilt voice.
+
+    Raises:
+        Exception: whatever google-genai, websockets or google-auth raise where none is set up.
+    """
+    speech = types.SpeechConfig(
+        voice_config=types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=voice))
+    )
+    config = types.LiveConnectConfig(response_modalities=[types.Modality.AUDIO], speech_config=speech)
+    # Entering waits for the server's setupComplete.
+    async with client.aio.live.connect(model=model, config=config):
+        pass
+
+
+async def refusal(client: Client, model: str, voice: str) -> str | None:
+    """In whose words Gemini refuses a session; None if it sets one up, or does not answer within ten seconds.
+
+    Args:
+        client: see `set_up`.
+        model: see `set_up`.
+        voice: see `set_up`.
+    """
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await set_up(client, model, voice)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a refusal or no answer
+        ending = Ending.of(error, at_setup=True)
+        return ending.words if ending.refused else None
+    return None
