@@ -41,7 +41,10 @@ async def test_a_pod_that_gemini_refuses_takes_no_calls_until_it_is_accepted(
         gemini.faults.clear()
         await pod.ready()
         async with CallFleet(plan, 1) as fleet:
-            await fleet.all_answering()
+            try:
+                await fleet.all_answering()
+            except TimeoutError as error:
+                raise AssertionError(pod.text()) from error
             assert_ok(await fleet.finish())
 
 

@@ -46,7 +46,7 @@ def run() -> int:
         0 if all passed, else 1.
     """
     # Whoever ends this ends the others, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _leave)
     _LOG.parent.mkdir(parents=True, exist_ok=True)
     with _LOG.open("w+") as log:
         print(f"tests: {' '.join(COMPUTING[2:])} run beside the others, see {_LOG.relative_to(ROOT)}", flush=True)
@@ -79,6 +79,12 @@ def counted(text: str) -> Counter[str]:
     return counts
 
 
+def _leave(*_: object) -> None:
+    # Once is enough.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
+
+
 class _Beside:
     """Commands that run one after the other with what processor time others leave."""
 
@@ -100,14 +106,15 @@ class _Beside:
 
     def end(self) -> None:
         """End those that are still there, and wait for them: the shell does not."""
-        deadline = time.monotonic() + _END_SECONDS
-        number = signal.SIGTERM
+        group, deadline = self._process.pid, time.monotonic() + _END_SECONDS
         with suppress(ProcessLookupError):
-            while True:
-                os.killpg(self._process.pid, number)
+            os.killpg(group, signal.SIGTERM)
+            while time.monotonic() < deadline:
                 self._process.poll()
+                os.killpg(group, 0)
                 time.sleep(0.1)
-                number = signal.Signals(0) if time.monotonic() < deadline else signal.SIGKILL
+            os.killpg(group, signal.SIGKILL)
+        self._process.wait()
 
 
 def _pytest(arguments: Sequence[str]) -> list[str]:
@@ -128,7 +135,8 @@ def _followed(arguments: Sequence[str]) -> tuple[int, str]:
         # It ends what its tests have started, if it is told once; a terminal has told it already.
         if not isinstance(reason, KeyboardInterrupt):
             process.terminate()
-        with suppress(subprocess.TimeoutExpired):
+        try:
             process.communicate(timeout=_END_SECONDS)
-        process.kill()
+        finally:
+            process.kill()
         raise

@@ -65,8 +65,8 @@
   labels:
     severity: critical
   annotations:
-    summary: Calls ended because Gemini could not be reached again.
-    description: The connection to Gemini ended, and no other could be made in time.
+    summary: Agents left their calls because Gemini could not be talked to again.
+    description: The connection to Gemini ended, and no other could be made. Where another pod can, the keepers have it take the call up.
     runbook: Look at Gemini's status, quota and credentials; helm test asks for a session. What ended the connections is the label reason of voice_agent_gemini_reconnects_total.
 {{- end -}}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from google.auth.exceptions import DefaultCredentialsError, RefreshError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 from google.genai.errors import APIError
 
 from voice_agent.gemini.recovery import Ending, Recovery, Step
@@ -11,6 +11,11 @@ from voice_agent.gemini.recovery import Ending, Recovery, Step
 
 def closed(code: int, *, at_setup: bool = False) -> Ending:
     return Ending.of(APIError(code, {"message": "closed"}), at_setup=at_setup)
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
 
 
 class Clock:
@@ -96,6 +101,7 @@ def test_a_notice_costs_nothing(recovery: Recovery) -> None:
         (Ending.of(ConnectionRefusedError(), at_setup=True), False),
         (Ending.of(DefaultCredentialsError(), at_setup=True), True),  # type: ignore[no-untyped-call]
         (Ending.of(RefreshError(), at_setup=True), True),  # type: ignore[no-untyped-call]
+        (Ending.of(caused(RefreshError(), TransportError()), at_setup=True), False),  # type: ignore[no-untyped-call]
     ],
 )
 def test_a_refusal_is_what_would_have_no_session_at_all(ending: Ending, refused: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -378,28 +379,32 @@ async def test_of_callers_who_are_found_waiting_a_bounded_number_is_recovered_at
     assert brain.recover_found(waiting[-1])
 
 
-async def test_a_call_that_loses_every_agent_is_sent_the_third_and_each_later_one_after_a_pause(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    slept: list[float] = []
-    sleep = asyncio.sleep
-
-    async def note(seconds: float) -> None:
-        slept.append(seconds)
-        await sleep(0)
+async def test_a_call_that_loses_every_agent_is_not_sent_the_third_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    third = asyncio.Event()
 
     class Recovers:
-        """Finds an agent at once."""
+        """Finds an agent at once, which dies at once."""
 
-        async def run(self, _: Tethered, *, silent: bool) -> Result:
+        async def run(self, call: Tethered, *, silent: bool) -> Result:
+            sent.append(call.epoch)
+            following = replace(call, epoch=call.epoch + 1)
+            brain.on_call(following)
+            asyncio.get_running_loop().call_later(0.01, brain.on_lost, following, Loss.CLOSED)
+            if len(sent) == 3:
+                third.set()
             return Result.RECOVERED
 
     nobody = cast(api.LiveKitAPI, SimpleNamespace(room=None))
     brain = Brain(nobody, MemoryStore(), AlwaysLeading(), UnknownPods(), NoPeers())
     monkeypatch.setattr(brain, "_recovery", Recovers())
-    monkeypatch.setattr("voice_agent.keeper.brain.asyncio.sleep", note)
-    for epoch in range(1, 6):
-        call = a_call(1, epoch=epoch)
-        assert brain.recover_found(call)
-        await brain._running[call.call]
-    assert slept == [0, 0, 1, 2, 4]
+    looking = asyncio.create_task(brain.run())
+    brain.on_call(a_call(1))
+    brain.on_lost(a_call(1), Loss.CLOSED)
+    async with asyncio.timeout(20):
+        while len(sent) < 2:  # noqa: ASYNC110 - the brain looks by itself
+            await asyncio.sleep(0.01)
+        second_at = time.monotonic()
+        await third.wait()
+    assert time.monotonic() - second_at >= 1.0
+    looking.cancel()

@@ -17,6 +17,7 @@ from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
 
 from voice_agent.call.control import Counted, Hello
 from voice_agent.call.errand import Errand, Kind, write
+from voice_agent.gemini import Ending
 from voice_agent.settings import Settings
 from voice_agent.telemetry import metrics
 from voice_agent.worker.drain import Drain, Outcome
@@ -147,36 +148,33 @@ async def test_a_model_that_fails_one_call_keeps_its_pod_from_none(make_settings
     assert (await pod.offer(Offer("a", metadata=errand))).accepted is not None
 
 
-async def test_a_pod_that_gemini_refuses_takes_no_call_until_it_is_accepted(
+async def test_a_refusal_is_taken_back_by_nothing_but_a_session(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers: asyncio.Queue[str | None] = asyncio.Queue()
-    asked: list[str] = []
+    refused, silent = Ending("1008", code=1008, at_setup=True), Ending("unreachable", TimeoutError(), at_setup=True)
+    answers = [refused, silent, None]
 
-    async def refusal(_: object, model: str, voice: str) -> str | None:
-        asked.append(voice)
-        return await answers.get()
+    async def fails(*_: object) -> Ending | None:
+        reasons.append(pod.server.not_ready())
+        return answers.pop(0)
 
-    monkeypatch.setattr("voice_agent.gemini.refusal", refusal)
-    monkeypatch.setattr("voice_agent.worker.server.ASK_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr("voice_agent.worker.server.LACKS_MODEL_SECONDS", 0.0)
-    pod = await told_of_a_lost_model(make_settings, metrics.REFUSED)
-    pod.server._on_registered()
-    watch = asyncio.create_task(pod.server._watch_refusals())
-    answers.put_nowait("API key not valid")
-    async with asyncio.timeout(10):
-        while len(asked) < 2:  # noqa: ASYNC110 - it asks again by itself
-            await asyncio.sleep(0.01)
-    assert pod.server._report_load() == 1.0
-    assert (await pod.offer(Offer("a"))).rejected_for_good is False
-    # The keepers take a pod that is not ready for one that is gone, and its calls that go on.
-    assert pod.server.not_ready() is None
-    answers.put_nowait(None)
-    async with asyncio.timeout(10):
-        while pod.server._report_load() == 1.0:  # noqa: ASYNC110 - it asks again by itself
-            await asyncio.sleep(0.01)
-    assert (await pod.offer(Offer("b"))).accepted is not None
-    await utils.aio.cancel_and_wait(watch)
+    reasons: list[str | None] = []
+    pod = Pod(make_settings())
+    monkeypatch.setattr("voice_agent.gemini.fails", fails)
+    monkeypatch.setattr("voice_agent.worker.server.ASK_AGAIN_SECONDS", 0.0)
+    await pod.server._until_gemini_accepts()
+    assert answers == []
+    assert reasons == ["not registered with LiveKit yet", *["Gemini refuses this pod: "] * 2]
+
+
+async def test_a_gemini_that_does_not_answer_at_first_is_not_waited_for(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> Ending:
+        return Ending("1011", code=1011, at_setup=True)
+
+    monkeypatch.setattr("voice_agent.gemini.fails", fails)
+    await Pod(make_settings()).server._until_gemini_accepts()
 
 
 async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(

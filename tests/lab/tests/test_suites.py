@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import sys
+import time
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from lab.paths import ROOT
-from lab.suites import COMPUTING, LIVE, counted
+from lab.suites import COMPUTING, LIVE, _Beside, counted
 
 
 def test_every_folder_of_tests_is_run() -> None:
@@ -25,3 +28,27 @@ def test_every_folder_of_tests_is_run() -> None:
 def test_the_closing_line_is_counted(closing: str, passed: int, failed: int, skipped: int) -> None:
     counts = counted(f"..F.\n{closing}\n")
     assert (counts["passed"], counts["failed"], counts["skipped"]) == (passed, failed, skipped)
+
+
+def test_what_runs_beside_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    pid, script = (
+        tmp_path / "pid",
+        "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))",
+    )
+    with (tmp_path / "log").open("w") as log:
+        beside = _Beside([[sys.executable, "-c", f"{script}; time.sleep(600)", str(pid)], ["true"]], log)
+        deadline = time.monotonic() + 60
+        while not (pid.exists() and pid.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        beside.end()
+    assert not Path(f"/proc/{pid.read_text().strip()}").exists()
+
+
+def test_one_that_fails_beside_keeps_none_from_the_next_and_the_last_ones_code_counts(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w+") as log:
+        beside = _Beside([["false"], [sys.executable, "-c", "print('said'); raise SystemExit(3)"]], log)
+        assert beside.wait() == 3
+        beside.end()
+        log.seek(0)
+        assert log.read() == "said\n"

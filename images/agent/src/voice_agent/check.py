@@ -141,7 +141,14 @@ async def _livekit(settings: Settings) -> str:
 
 async def _gemini(settings: Settings) -> str:
     model = gemini.realtime_model(settings)
-    await gemini.set_up(gemini.client(settings), model.model, settings.gemini_voice)
+    client = gemini.client(settings)
+    try:
+        await gemini.set_up(client, model.model, settings.gemini_voice)
+    except Exception as error:  # noqa: BLE001 - whatever went wrong is what the row tells
+        # Google's own words may quote the key.
+        raise ConnectionError(gemini.Ending.of(error, at_setup=True).words or type(error).__name__) from None
+    finally:
+        await client.aio.aclose()
     return f"{model.model} on {model.provider} sets up a session"
 
 

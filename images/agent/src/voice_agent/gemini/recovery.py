@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from google.auth.exceptions import DefaultCredentialsError, RefreshError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 from google.genai.errors import APIError
 from livekit.agents import APIConnectionError
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -57,10 +57,13 @@ class Ending:
         """Whether the service would not have the session: for a key or a model's name that is wrong, or for itself.
 
         Of a key that is not valid the Live API says 1007, which may as well be said of a conversation; of one that is
-        blocked, and of an unknown model, 1008. Google's token service knows nobody by a pod's identity.
+        blocked, and of an unknown model, 1008. Or Google gives nobody with the pod's identity a token; google-auth says
+        the same of a metadata server that is away, and that it was a matter of transport.
         """
         said = self.code in _REFUSALS or self.code == _INVALID_ARGUMENT
-        return self.at_setup and (said or isinstance(self.error, DefaultCredentialsError | RefreshError))
+        nobody = isinstance(self.error, DefaultCredentialsError | RefreshError)
+        nobody = nobody and not isinstance(self.error and self.error.__cause__, TransportError)
+        return self.at_setup and (said or nobody)
 
     @property
     def words(self) -> str:

@@ -25,7 +25,7 @@ from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint, Progress
 from voice_agent.gemini.connection import Connection
 from voice_agent.gemini.endpoint import CONNECT_TIMEOUT_SECONDS
 from voice_agent.gemini.recovery import Ending, LostHereError, Recovery
-from voice_agent.gemini.trial import refusal
+from voice_agent.gemini.trial import fails
 from voice_agent.gemini.turn import Replay, Resumption, Turn
 from voice_agent.telemetry import metrics
 
@@ -45,6 +45,7 @@ _LASTED_SECONDS = 10.0
 # A turn that brings one connection after another down is not given to more than so many.
 _MOST_FAILURES = 3
 _RELEASE_SECONDS = 3.0
+_LOOK_SECONDS = 0.1
 # For what the caller said before the cut to arrive here, where the loop may have had no processor.
 _CATCH_UP_SECONDS = 1.0
 # Longer than what another pod hears once more of a pause, or words that are answered would be heard again.
@@ -290,9 +291,16 @@ class ResumableSession(plugin.RealtimeSession):
                         await self._session_should_close.wait()
 
     async def _end_call(self, ending: Ending) -> None:
-        why = await self._why_lost(ending)
-        if self._closing:
-            return
+        looking = asyncio.create_task(self._why_lost(ending))
+        try:
+            # Another pod that takes the call does not wait for it.
+            while not looking.done() and not self._closing:
+                await asyncio.wait([looking], timeout=_LOOK_SECONDS)
+            if self._closing:
+                return
+            why = looking.result()
+        finally:
+            await utils.aio.cancel_and_wait(looking)
         metrics.count(metrics.MODEL_LOST, why)
         words = ending.words or "it said nothing while it owed an answer"
         logger.error(
@@ -312,8 +320,10 @@ class ResumableSession(plugin.RealtimeSession):
         if not ending.refused:
             return metrics.UNREACHABLE
         # A conversation that is refused is refused in every pod, and must not go from one to the next.
-        refused = await refusal(self._client, self._opts.model, str(self._opts.voice))
-        return metrics.REFUSED if refused else metrics.FAILED
+        tried = await fails(self._client, self._opts.model, str(self._opts.voice))
+        if tried is None:
+            return metrics.FAILED
+        return metrics.REFUSED if tried.refused else metrics.UNREACHABLE
 
     async def _serve_once(self) -> Ending:
         """Connect, and serve the call until the connection ends."""

@@ -30,8 +30,8 @@ async def set_up(client: Client, model: str, voice: str) -> None:
         pass
 
 
-async def refusal(client: Client, model: str, voice: str) -> str | None:
-    """In whose words Gemini refuses a session; None if it sets one up, or does not answer within ten seconds.
+async def fails(client: Client, model: str, voice: str) -> Ending | None:
+    """How the attempt at a session ended, within ten seconds; None if it was set up.
 
     Args:
         client: see `set_up`.
@@ -42,6 +42,5 @@ async def refusal(client: Client, model: str, voice: str) -> str | None:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             await set_up(client, model, voice)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a refusal or no answer
-        ending = Ending.of(error, at_setup=True)
-        return ending.words if ending.refused else None
+        return Ending.of(error, at_setup=True)
     return None

@@ -135,22 +135,25 @@ class Brain:
 
     async def _look(self) -> None:
         metrics.KEEPER_CALLS.set(len(self._fleet.calls))
-        lost = [known for known in self._fleet.lost if known.call.call not in self._running]
+        lost = [
+            known
+            for known in self._fleet.lost
+            if known.call.call not in self._running and self._relapses.due(known.call.call, known.lost_at)
+        ]
         if not lost or not self._leadership.leading:
             return
         for known in await self._suspicion.really_lost(lost, already=len(self._running) - len(self._found)):
             current = self._fleet.get(known.call.call)
             if current is not None and current.loss and current.call == known.call:
                 self._running[known.call.call] = asyncio.create_task(
-                    self._recover(known.call, silent=known.loss is Loss.SILENT)
+                    self._recover(known.call, known.lost_at, silent=known.loss is Loss.SILENT)
                 )
 
-    async def _recover(self, call: Tethered, *, silent: bool = False) -> None:
+    async def _recover(self, call: Tethered, lost_at: float | None = None, *, silent: bool = False) -> None:
         try:
-            await asyncio.sleep(self._relapses.pause(call.call))
             result = await self._recovery.run(call, silent=silent)
-            if result is Result.RECOVERED:
-                self._relapses.recovered(call.call)
+            if result is Result.RECOVERED and lost_at is not None:
+                self._relapses.recovered(call.call, lost_at)
             metrics.RECOVERIES.labels(result).inc()
             known = self._fleet.get(call.call)
             # Of a recovered call that is still the lost one here, the agent is tethered elsewhere.

@@ -24,26 +24,27 @@ class Relapses:
     """Has such a call wait for its next agent, each time for longer: two deaths in a row may be chance, three are not.
 
     Args:
-        clock: monotonic seconds.
+        clock: monotonic seconds, as those at which calls are lost.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._recovered: dict[str, _Recovered] = {}
 
-    def pause(self, call: str) -> float:
-        """How long to wait, in seconds, before an agent is sent to a call that was lost just now."""
-        last = self._recovered.get(call)
-        if last is None or self._clock() - last.at >= LASTS_SECONDS:
-            self._recovered.pop(call, None)
-            return 0.0
-        if last.times < 2:
-            return 0.0
-        return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(last.times - 2, 8), _LONGEST_PAUSE_SECONDS)
+    def due(self, call: str, lost_at: float) -> bool:
+        """Whether an agent is to be sent by now to a call that was lost at that time."""
+        times = self._times(call, lost_at)
+        pause = _FIRST_PAUSE_SECONDS * 2.0 ** min(times - 2, 8) if times > 1 else 0.0
+        return self._clock() - lost_at >= min(pause, _LONGEST_PAUSE_SECONDS)
 
-    def recovered(self, call: str) -> None:
-        """An agent has come to the call."""
+    def recovered(self, call: str, lost_at: float) -> None:
+        """An agent has come to the call that was lost at that time."""
         now = self._clock()
+        times = self._times(call, lost_at) + 1
         self._recovered = {name: each for name, each in self._recovered.items() if now - each.at < _FORGET_SECONDS}
+        self._recovered[call] = _Recovered(now, times)
+
+    def _times(self, call: str, lost_at: float) -> int:
+        """How many agents in a row have come to the call and not stayed."""
         last = self._recovered.get(call)
-        self._recovered[call] = _Recovered(now, last.times + 1 if last else 1)
+        return last.times if last and lost_at - last.at < LASTS_SECONDS else 0

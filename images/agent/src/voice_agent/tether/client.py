@@ -34,6 +34,7 @@ _CONNECT_SECONDS = 3.0
 # What a keeper does not acknowledge for so long, it will not: its node is gone.
 _UNACKNOWLEDGED_MS = 5000
 _FAREWELL_SECONDS = 1.0
+_POLL_SECONDS = 0.02
 
 Resolver = Callable[[str], Awaitable[frozenset[str]]]
 Credential = Callable[[], str]
@@ -74,6 +75,7 @@ class _Link:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     sent_sequence: int = -1
     sent_state: dict[str, JsonValue] | None = None
+    greeted: bool = False
 
 
 class Tether:
@@ -114,7 +116,6 @@ class Tether:
         self._ending: Ending | None = None
         self.sequence = sequence
         self._superseded = False
-        self._told = asyncio.Event()
         self._found: frozenset[str] = frozenset()
         self._links: dict[str, tuple[_Link, asyncio.Task[None]]] = {}
 
@@ -173,13 +174,11 @@ class Tether:
 
     async def _until_stopped(self) -> None:
         async with aiohttp.ClientSession() as session:
+            began = self._loop.time()
             looking = asyncio.create_task(self._look_for_keepers(session))
             await self._stop.wait()
-            if self._ending is None:
-                # Of a call that ended before any keeper knew of it, none would find another agent.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_FAREWELL_SECONDS):
-                        await self._told.wait()
+            if self._ending is None and not self._superseded:
+                await self._until_known(began)
             looking.cancel()
             tasks = [task for _, task in self._links.values()]
             if tasks and self._ending is not None:
@@ -187,6 +186,13 @@ class Tether:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(looking, *tasks, return_exceptions=True)
+
+    async def _until_known(self, began: float) -> None:
+        """Wait in the first moments until every keeper knows of the call: else none would send it another agent."""
+        while self._loop.time() - began < _FAREWELL_SECONDS:
+            if self._links and all(link.greeted for link, _ in self._links.values()):
+                return
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _look_for_keepers(self, session: aiohttp.ClientSession) -> None:
         while True:
@@ -228,7 +234,7 @@ class Tether:
             if own is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
                 own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
             await connection.send_str(wire.hello(self._call).model_dump_json())
-            self._told.set()
+            link.greeted = True
             link.sent_sequence, link.sent_state = -1, None
             link.changed.set()
             sending = asyncio.create_task(self._send(connection, link))

@@ -40,8 +40,6 @@ class Jobs:
         """IDs of the jobs whose successors have come, and have not taken the call yet."""
         self.model_lost_at = -math.inf
         """When Gemini was out of a job's reach, or refused it, the last time, `time.monotonic()`."""
-        self.refused = asyncio.Event()
-        """Set when a job was refused by Gemini: for this pod's key, say, not for its conversation."""
         self._jobs: dict[str, asyncio.StreamWriter] = {}
         # Prometheus sees no increase in a series that begins with 1.
         for told in [Restored(kind=kind) for kind in Kind] + [Restored(kind=Kind.RECOVERY, fresh=why) for why in Fresh]:
@@ -94,8 +92,6 @@ class Jobs:
             metrics.add(told.counted, *told.labels)
             if told.counted == metrics.MODEL_LOST and metrics.FAILED not in told.labels:
                 self.model_lost_at = time.monotonic()
-                if metrics.REFUSED in told.labels:
-                    self.refused.set()
             return
         if isinstance(told, Restored):
             _restores(told).inc()

@@ -15,7 +15,6 @@ from multiprocessing.context import BaseContext
 from livekit.agents import AgentServer, JobRequest
 from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
 from livekit.agents.ipc.supervised_proc import SupervisedProc
-from livekit.agents.utils.aio import cancel_and_wait
 
 from voice_agent import gemini
 from voice_agent.call import errand as errands
@@ -111,7 +110,9 @@ class CallServer(AgentServer):
             return "draining"
         if self.registered:
             return None
-        return f"Gemini refuses this pod: {self._refusal}" if self._refusal else "not registered with LiveKit yet"
+        if self._refusal is not None:
+            return f"Gemini refuses this pod: {self._refusal}"
+        return "not registered with LiveKit yet"
 
     def running(self) -> Collection[str]:
         """IDs of the jobs that run."""
@@ -162,45 +163,41 @@ class CallServer(AgentServer):
             return
         # Else a rollout of a wrong key would go on to the last pod.
         await self._until_gemini_accepts()
-        watch = asyncio.create_task(self._watch_refusals(), name="refusals")
-        try:
-            await super()._connection_task()
-        finally:
-            await cancel_and_wait(watch)
-
-    async def _watch_refusals(self) -> None:
-        """Once a call of this pod was refused, it takes no other until Gemini accepts the pod again."""
-        while True:
-            await self.jobs.refused.wait()
-            self.jobs.refused.clear()
-            await self._until_gemini_accepts()
+        await super()._connection_task()
 
     async def _until_gemini_accepts(self) -> None:
         """Wait while Gemini would have no session.
 
-        One that is out of reach is not waited for: an outage concerns all pods, and is no reason against this one.
+        One that does not answer is not waited for: an outage concerns all pods, and is no reason against this one. But
+        it takes no refusal back.
         """
         settings = self._settings
         client, model = gemini.client(settings), gemini.realtime_model(settings).model
-        while (refusal := await gemini.refusal(client, model, settings.gemini_voice)) is not None:
-            self._refusal = refusal
-            logger.error(
-                "Gemini refuses this pod, which takes no calls until it is accepted; check the key or the pod's "
-                "identity, GEMINI_MODEL and GEMINI_VOICE: %s",
-                refusal,
-            )
-            await asyncio.sleep(ASK_AGAIN_SECONDS)
-        if self._refusal:
-            self._refusal = None
+        try:
+            while ending := await gemini.fails(client, model, settings.gemini_voice):
+                if ending.refused:
+                    self._refusal = ending.words
+                elif self._refusal is None:
+                    logger.warning("whether Gemini accepts this pod is not known: %s", ending.words or ending.reason)
+                    return
+                logger.error(
+                    "Gemini refuses this pod, which takes no calls until it is accepted; check the key or the pod's "
+                    "identity, GEMINI_MODEL and GEMINI_VOICE: %s",
+                    self._refusal,
+                )
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
+        finally:
+            await client.aio.aclose()
+        if self._refusal is not None:
             logger.info("Gemini accepts this pod")
 
     async def _on_request(self, request: JobRequest) -> None:
         if self._drain_of_pod.asked:
             await self._leave_to_another_pod(request, "draining")
             return
+        # A new call is asked for once: it is better served late than never.
         errand = errands.read(request.job.metadata)
-        # A new call is asked for once: it is better served late than never, if it can be at all.
-        if self._refusal or (errand is not None and self._lacks_model):
+        if errand is not None and self._lacks_model:
             await self._leave_to_another_pod(request, "no_model")
             return
         if errand is not None and errand.kind is Kind.HANDOVER and await self._would_move_again():
@@ -232,7 +229,7 @@ class CallServer(AgentServer):
     def _report_load(self) -> float:
         metrics.SLOTS_TAKEN.set(self.slots.taken)
         # A call that comes nevertheless is taken: newer pods may just have filled up.
-        if self._outdated or self._refusal:
+        if self._outdated:
             return 1.0
         return max(self.slots.load, ALMOST_FULL) if self._lacks_model else self.slots.load
 
