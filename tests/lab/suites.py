@@ -34,7 +34,7 @@ LIVE = (
     ("tests/e2e",),
 )
 _LOG = BUILD / "tests" / "computing.log"
-_END_SECONDS = 60.0
+_INTERRUPTED_SECONDS, _END_SECONDS = 15.0, 60.0
 # pytest: all passed, and some failed; with any other code it did not come to its end.
 _ENDED = (0, 1)
 
@@ -79,6 +79,16 @@ def counted(text: str) -> Counter[str]:
     return counts
 
 
+def _rest(process: subprocess.Popen[str]) -> str:
+    """What it says up to its end, which it is told to come to if it does not by itself."""
+    for seconds in (_INTERRUPTED_SECONDS, _END_SECONDS):
+        try:
+            return process.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            process.terminate()
+    return ""
+
+
 def _leave(*_: object) -> None:
     # Once is enough.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -97,8 +107,12 @@ class _Beside:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            process_group=0,
+            start_new_session=True,
         )
+        # Linux gives every session the same share of the processors, whatever niceness its processes have among
+        # themselves: see "autogroup" in sched(7). Not every kernel has it.
+        with suppress(OSError):
+            Path(f"/proc/{self._process.pid}/autogroup").write_text("19")
 
     def wait(self) -> int:
         """The last command's exit code, as soon as all have ended."""
@@ -132,11 +146,11 @@ def _followed(arguments: Sequence[str]) -> tuple[int, str]:
             sys.stdout.flush()
         return process.wait(), "".join(said)
     except BaseException as reason:
-        # It ends what its tests have started, if it is told once; a terminal has told it already.
+        # It ends what its tests have started, if it is told once: a terminal tells it, too.
         if not isinstance(reason, KeyboardInterrupt):
             process.terminate()
         try:
-            process.communicate(timeout=_END_SECONDS)
+            sys.stdout.write(_rest(process))
         finally:
             process.kill()
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 from google.genai.errors import APIError
@@ -13,7 +15,14 @@ def closed(code: int, *, at_setup: bool = False) -> Ending:
     return Ending.of(APIError(code, {"message": "closed"}), at_setup=at_setup)
 
 
-def caused(error: Exception, cause: Exception) -> Exception:
+class Answer(NamedTuple):
+    """The metadata server's, as google-auth keeps it."""
+
+    status: int
+
+
+def no_token(cause: Exception) -> Exception:
+    error = RefreshError(cause)  # type: ignore[no-untyped-call]
     error.__cause__ = cause
     return error
 
@@ -101,7 +110,9 @@ def test_a_notice_costs_nothing(recovery: Recovery) -> None:
         (Ending.of(ConnectionRefusedError(), at_setup=True), False),
         (Ending.of(DefaultCredentialsError(), at_setup=True), True),  # type: ignore[no-untyped-call]
         (Ending.of(RefreshError(), at_setup=True), True),  # type: ignore[no-untyped-call]
-        (Ending.of(caused(RefreshError(), TransportError()), at_setup=True), False),  # type: ignore[no-untyped-call]
+        (Ending.of(no_token(TransportError("nobody answers")), at_setup=True), False),  # type: ignore[no-untyped-call]
+        (Ending.of(no_token(TransportError("503", Answer(503))), at_setup=True), False),  # type: ignore[no-untyped-call]
+        (Ending.of(no_token(TransportError("403", Answer(403))), at_setup=True), True),  # type: ignore[no-untyped-call]
     ],
 )
 def test_a_refusal_is_what_would_have_no_session_at_all(ending: Ending, refused: bool) -> None:
@@ -116,6 +127,7 @@ def test_a_refusal_is_what_would_have_no_session_at_all(ending: Ending, refused:
             "(a key)",
         ),
         ("Consumer 'api_key:AQ.Ab8RN6' has been suspended.", "(a key)"),
+        ("key AQ.Ab8RN6KdZk3w_4pQ7xN2vT5 is blocked", "(a key)"),
         ("key=AIzaSyD-0123456789_abcdefg", "(a key)"),
         ("models/gemini-live is not found for API version v1beta", "gemini-live is not found"),
     ],

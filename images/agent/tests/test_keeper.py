@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from livekit import api
+from livekit.agents.utils.aio import cancel_and_wait
 
 from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
 from voice_agent.keeper.brain import FOUND_AT_A_TIME, Brain
@@ -386,8 +387,9 @@ async def test_a_call_that_loses_every_agent_is_not_sent_the_third_at_once(monke
     class Recovers:
         """Finds an agent at once, which dies at once."""
 
-        async def run(self, call: Tethered, *, silent: bool) -> Result:
+        async def run(self, call: Tethered, recovered: Callable[[], None], *, silent: bool) -> Result:
             sent.append(call.epoch)
+            recovered()
             following = replace(call, epoch=call.epoch + 1)
             brain.on_call(following)
             asyncio.get_running_loop().call_later(0.01, brain.on_lost, following, Loss.CLOSED)
@@ -399,12 +401,14 @@ async def test_a_call_that_loses_every_agent_is_not_sent_the_third_at_once(monke
     brain = Brain(nobody, MemoryStore(), AlwaysLeading(), UnknownPods(), NoPeers())
     monkeypatch.setattr(brain, "_recovery", Recovers())
     looking = asyncio.create_task(brain.run())
-    brain.on_call(a_call(1))
-    brain.on_lost(a_call(1), Loss.CLOSED)
-    async with asyncio.timeout(20):
-        while len(sent) < 2:  # noqa: ASYNC110 - the brain looks by itself
-            await asyncio.sleep(0.01)
-        second_at = time.monotonic()
-        await third.wait()
-    assert time.monotonic() - second_at >= 1.0
-    looking.cancel()
+    try:
+        brain.on_call(a_call(1))
+        brain.on_lost(a_call(1), Loss.CLOSED)
+        async with asyncio.timeout(20):
+            while len(sent) < 2:  # noqa: ASYNC110 - the brain looks by itself
+                await asyncio.sleep(0.01)
+            second_at = time.monotonic()
+            await third.wait()
+        assert time.monotonic() - second_at >= 1.0
+    finally:
+        await cancel_and_wait(looking)

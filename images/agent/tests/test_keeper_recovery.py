@@ -19,10 +19,11 @@ from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import CALLER_ATTRIBUTE, EPOCH_ATTRIBUTE
 from voice_agent.keeper import recovery
 from voice_agent.keeper.alone import AlwaysLeading
+from voice_agent.keeper.fleet import Known
 from voice_agent.keeper.ports import Leadership
 from voice_agent.keeper.recovery import Recovery, Result
 from voice_agent.state.memory import MemoryStore
-from voice_agent.tether.wire import Tethered
+from voice_agent.tether.wire import Loss, Tethered
 
 LOST = Tethered("room", "RM_1", "caller", 1, "AJ_1", "AD_1", "pod-1", "node-1", "agent-1", "voice-agent")
 
@@ -39,15 +40,17 @@ class Room:
         self.unanswered = 0
         """How many dispatches go to a worker that stands still."""
 
-    def tethers(self, agent: Tethered | Callable[[], Tethered], after: int = 1) -> Callable[[str], Tethered | None]:
-        """An agent that is tethered once so many dispatches have been made."""
+    def tethers(
+        self, agent: Tethered | Callable[[], Tethered], after: int = 1, loss: Loss | None = None
+    ) -> Callable[[str], Known | None]:
+        """An agent that is tethered once so many dispatches have been made, and lost at once if it is to be."""
 
-        def agent_of(_: str) -> Tethered | None:
+        def known(_: str) -> Known | None:
             if len(self.created) < after:
                 return None
-            return agent() if callable(agent) else agent
+            return Known(agent() if callable(agent) else agent, loss=loss)
 
-        return agent_of
+        return known
 
     async def list_rooms(self, _: api.ListRoomsRequest) -> api.ListRoomsResponse:
         return api.ListRoomsResponse(rooms=[api.Room(name="room", sid="RM_1")])
@@ -191,7 +194,7 @@ async def test_a_call_that_has_another_agent_by_the_time_that_livekit_answers_is
     room, store, agents = Slow(""), MemoryStore(), list[Tethered]()
     room.agents = [ParticipantInfo(identity="recorder", kind=ParticipantInfo.Kind.AGENT)]
     looking = Recovery(
-        cast(api.LiveKitAPI, room), store, supersede, lambda _: agents[-1] if agents else None, AlwaysLeading()
+        cast(api.LiveKitAPI, room), store, supersede, lambda _: Known(agents[-1]) if agents else None, AlwaysLeading()
     )
     assert await looking.run(LOST) is Result.RECOVERED
     assert (room.created, room.removed, await store.get(LOST.call)) == ([], [], None)
@@ -225,7 +228,7 @@ async def test_an_agent_that_is_back_keeps_its_call(when: str) -> None:
         cast(api.LiveKitAPI, room),
         MemoryStore(),
         supersede,
-        lambda _: agents[-1] if agents else None,
+        lambda _: Known(agents[-1]) if agents else None,
         AlwaysLeading(),
     )
     assert await looking.run(LOST) is Result.RETURNED
@@ -248,6 +251,16 @@ async def test_of_a_fleet_that_was_given_another_name_agents_are_asked_for_by_bo
     )
     assert await looking.run(LOST) is Result.RECOVERED
     assert [request.agent_name for request in room.created] == ["voice-agent", "voice-agent", "florist"]
+
+
+async def test_an_agent_that_is_lost_as_soon_as_it_came_is_not_waited_for() -> None:
+    room = Room("")
+    known = room.tethers(replace(LOST, epoch=2, dispatch_id="AD_2"), loss=Loss.CLOSED)
+    came: list[int] = []
+    looking = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, known, AlwaysLeading())
+    async with asyncio.timeout(recovery.TETHERED_WITHIN_SECONDS / 2):
+        assert await looking.run(LOST, lambda: came.append(len(room.created))) is Result.RECOVERED
+    assert came == [1]
 
 
 async def test_where_no_agent_ever_came_none_is_removed() -> None:

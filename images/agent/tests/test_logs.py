@@ -106,3 +106,21 @@ def test_what_is_not_json_is_written_as_text(make_settings: MakeSettings) -> Non
     line.log.warning("failed to connect", extra={"error": ConnectionRefusedError("no one listens")})
 
     assert line.read()["error"] == "no one listens"
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_key_is_written_whoever_logs_it(
+    make_settings: MakeSettings, capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    try:
+        logs.configure(make_settings(LOG_FORMAT=log_format))
+        error = ConnectionError("Consumer 'api_key:AIzaSyD-0123456789_abcdefg' has been suspended.")
+        logging.getLogger("livekit.plugins.google").error("error in receive task: %s", error, exc_info=error)
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+    written = capsys.readouterr().out
+    assert written.count("(a key)") >= 2
+    assert "AIza" not in written

@@ -10,6 +10,7 @@ from livekit import api
 from livekit.protocol import models
 
 from voice_agent.keeper.alone import AlwaysLeading
+from voice_agent.keeper.fleet import Known
 from voice_agent.keeper.recovery import Recovery, Result
 from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.wire import Tethered
@@ -66,11 +67,11 @@ async def test_whichever_agent_came_first_recovers_the_call_and_keeps_its_dispat
     async def supersede(call: str, epoch: int) -> None:
         assert (call, epoch) == (DEAD.call, 2)
 
-    def agent_of(_: str) -> Tethered | None:
-        return agent if "AD_keepers" in livekit.dispatches else None
+    def known(_: str) -> Known | None:
+        return Known(agent) if "AD_keepers" in livekit.dispatches else None
 
     client = cast(api.LiveKitAPI, livekit)
-    recovery = Recovery(client, MemoryStore(), supersede, agent_of, AlwaysLeading())
+    recovery = Recovery(client, MemoryStore(), supersede, known, AlwaysLeading())
 
     assert await recovery.run(DEAD) is Result.RECOVERED
     # Deleting the dispatch of the agent that has the call would end it.

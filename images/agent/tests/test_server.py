@@ -174,7 +174,10 @@ async def test_a_gemini_that_does_not_answer_at_first_is_not_waited_for(
         return Ending("1011", code=1011, at_setup=True)
 
     monkeypatch.setattr("voice_agent.gemini.fails", fails)
-    await Pod(make_settings()).server._until_gemini_accepts()
+    pod = Pod(make_settings())
+    async with asyncio.timeout(5):
+        await pod.server._until_gemini_accepts()
+    assert pod.server.not_ready() == "not registered with LiveKit yet"
 
 
 async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from google.genai import types
+from google.genai import Client, types
 from google.genai.live import AsyncSession
+
+from voice_agent.gemini.endpoint import CONNECT_TIMEOUT_SECONDS
 
 # A close frame is answered within a round trip, or never.
 _CLOSE_SECONDS = 1.0
@@ -59,3 +62,35 @@ class Connection:
                 await self._session.close()
         except TimeoutError:
             self._session._ws.transport.abort()
+
+
+@asynccontextmanager
+async def connected(
+    client: Client,
+    model: str,
+    config: types.LiveConnectConfig,
+    observe: Callable[[types.LiveServerMessage], None] = lambda _: None,
+) -> AsyncIterator[Connection]:
+    """A connection that is set up; it is closed with the context.
+
+    Args:
+        client: with endpoint and credentials.
+        model: the model's name.
+        config: what the session is set up with.
+        observe: see `Connection`.
+
+    Raises:
+        Exception: whatever google-genai, websockets or google-auth raise where none is set up.
+        TimeoutError: CONNECT_TIMEOUT_SECONDS were over.
+    """
+    connecting = client.aio.live.connect(model=model, config=config)
+    async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+        session = await connecting.__aenter__()
+    connection = Connection(session, observe)
+    try:
+        yield connection
+    finally:
+        with suppress(Exception):
+            await connection.close()
+        with suppress(Exception):
+            await connecting.__aexit__(None, None, None)

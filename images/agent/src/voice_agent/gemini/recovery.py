@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from google.genai.errors import APIError
 from livekit.agents import APIConnectionError
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from voice_agent.telemetry.logs import masked
+
 # RFC 6455, and google.genai's own stand-in for a connection that ended without a close frame.
 _DROPPED = 1006
 _INVALID_ARGUMENT = 1007
 # What another attempt does not change: the key, the model's name, the project. 1008 is a policy violation.
 _REFUSALS = frozenset({1008, 400, 401, 403, 404})
-_KEYS = re.compile(r"AIza[\w-]+|(?<=api_key:)[^\s'\"]+")
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 1.0
 # So often in a row a handle is refused before it is given up: the service may hold the old connection, if that broke
@@ -57,18 +57,15 @@ class Ending:
         """Whether the service would not have the session: for a key or a model's name that is wrong, or for itself.
 
         Of a key that is not valid the Live API says 1007, which may as well be said of a conversation; of one that is
-        blocked, and of an unknown model, 1008. Or Google gives nobody with the pod's identity a token; google-auth says
-        the same of a metadata server that is away, and that it was a matter of transport.
+        blocked, and of an unknown model, 1008. Or Google gives nobody with the pod's identity a token.
         """
         said = self.code in _REFUSALS or self.code == _INVALID_ARGUMENT
-        nobody = isinstance(self.error, DefaultCredentialsError | RefreshError)
-        nobody = nobody and not isinstance(self.error and self.error.__cause__, TransportError)
-        return self.at_setup and (said or nobody)
+        return self.at_setup and (said or _gives_no_token(self.error))
 
     @property
     def words(self) -> str:
-        """What is to be told of `error`: no key. Google quotes one that it has suspended."""
-        return _KEYS.sub("(a key)", str(self.error)) if self.error else ""
+        """What is to be told of `error`: no key."""
+        return masked(str(self.error)) if self.error else ""
 
     @classmethod
     def of(cls, error: Exception, *, at_setup: bool = False) -> Ending:
@@ -85,6 +82,21 @@ class Ending:
         if code is None:
             return cls("unreachable" if at_setup else "broken", error, at_setup=at_setup)
         return cls("dropped" if code == _DROPPED else str(code), error, code, at_setup)
+
+
+def _gives_no_token(error: Exception | None) -> bool:
+    """Whether Google has answered that the pod's identity gets no token.
+
+    google-auth tells of a metadata server that is away, and of what one has answered, by the same error: a
+    TransportError, whose second argument is the answer if there was one (google-auth 2.62.2,
+    compute_engine/_metadata.py).
+    """
+    if not isinstance(error, DefaultCredentialsError | RefreshError):
+        return False
+    cause = error.__cause__
+    if not isinstance(cause, TransportError):
+        return True
+    return len(cause.args) > 1 and getattr(cause.args[1], "status", 0) in _REFUSALS
 
 
 @dataclass(frozen=True)

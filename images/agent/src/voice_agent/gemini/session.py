@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from google.genai import types
@@ -22,8 +22,7 @@ from livekit.plugins.google.realtime.api_proto import ClientEvents
 from voice_agent.gemini import splice
 from voice_agent.gemini.audio import CallerAudio
 from voice_agent.gemini.checkpoint import Gap, ModelCheckpoint, Progress
-from voice_agent.gemini.connection import Connection
-from voice_agent.gemini.endpoint import CONNECT_TIMEOUT_SECONDS
+from voice_agent.gemini.connection import Connection, connected
 from voice_agent.gemini.recovery import Ending, LostHereError, Recovery
 from voice_agent.gemini.trial import fails
 from voice_agent.gemini.turn import Replay, Resumption, Turn
@@ -328,8 +327,11 @@ class ResumableSession(plugin.RealtimeSession):
     async def _serve_once(self) -> Ending:
         """Connect, and serve the call until the connection ends."""
         at_setup = True
+        asked_at = time.perf_counter()
+        opening = connected(self._client, self._opts.model, self._build_connect_config(), self._observe)
         try:
-            async with self._connected() as connection:
+            async with opening as connection:
+                self._report_connection_acquired(time.perf_counter() - asked_at)
                 if self._closing:
                     return Ending("released", planned=True)
                 at_setup = False
@@ -341,22 +343,6 @@ class ResumableSession(plugin.RealtimeSession):
                 return ending
         except Exception as error:  # noqa: BLE001 - whatever ended it, the call goes on
             return Ending.of(error, at_setup=at_setup)
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
-        began = time.perf_counter()
-        connecting = self._client.aio.live.connect(model=self._opts.model, config=self._build_connect_config())
-        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            session = await connecting.__aenter__()
-        self._report_connection_acquired(time.perf_counter() - began)
-        connection = Connection(session, self._observe)
-        try:
-            yield connection
-        finally:
-            with suppress(Exception):
-                await connection.close()
-            with suppress(Exception):
-                await connecting.__aexit__(None, None, None)
 
     async def _serve(self, connection: Connection) -> Ending:
         session = cast(AsyncSession, connection)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from google.genai import Client, types
 
-from voice_agent.gemini.endpoint import CONNECT_TIMEOUT_SECONDS
+from voice_agent.gemini.connection import connected
 from voice_agent.gemini.recovery import Ending
 
 
@@ -19,19 +17,18 @@ async def set_up(client: Client, model: str, voice: str) -> None:
         voice: the name of a prebuilt voice.
 
     Raises:
-        Exception: whatever google-genai, websockets or google-auth raise where none is set up.
+        Exception: see `connected`.
     """
     speech = types.SpeechConfig(
         voice_config=types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=voice))
     )
     config = types.LiveConnectConfig(response_modalities=[types.Modality.AUDIO], speech_config=speech)
-    # Entering waits for the server's setupComplete.
-    async with client.aio.live.connect(model=model, config=config):
+    async with connected(client, model, config):
         pass
 
 
 async def fails(client: Client, model: str, voice: str) -> Ending | None:
-    """How the attempt at a session ended, within ten seconds; None if it was set up.
+    """How the attempt at a session ended; None if it was set up.
 
     Args:
         client: see `set_up`.
@@ -39,8 +36,7 @@ async def fails(client: Client, model: str, voice: str) -> Ending | None:
         voice: see `set_up`.
     """
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            await set_up(client, model, voice)
+        await set_up(client, model, voice)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a refusal or no answer
         return Ending.of(error, at_setup=True)
     return None

@@ -53,7 +53,7 @@ class Brain:
         self._fleet = Fleet()
         self._leadership = leadership
         self._suspicion = Suspicion(self._fleet, client, pods, peers, AgentsInRooms(client), self._sight)
-        self._recovery = Recovery(client, store, self._supersede, self._agent_of, leadership, agent_name)
+        self._recovery = Recovery(client, store, self._supersede, self._fleet.get, leadership, agent_name)
         self._server: TetherServer | None = None
         self._missed = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -135,25 +135,24 @@ class Brain:
 
     async def _look(self) -> None:
         metrics.KEEPER_CALLS.set(len(self._fleet.calls))
-        lost = [
-            known
-            for known in self._fleet.lost
-            if known.call.call not in self._running and self._relapses.due(known.call.call, known.lost_at)
-        ]
+        lost = [known for known in self._fleet.lost if known.call.call not in self._running]
         if not lost or not self._leadership.leading:
             return
         for known in await self._suspicion.really_lost(lost, already=len(self._running) - len(self._found)):
             current = self._fleet.get(known.call.call)
-            if current is not None and current.loss and current.call == known.call:
+            due = self._relapses.due(known.call.call, known.lost_at)
+            if due and current is not None and current.loss and current.call == known.call:
                 self._running[known.call.call] = asyncio.create_task(
                     self._recover(known.call, known.lost_at, silent=known.loss is Loss.SILENT)
                 )
 
     async def _recover(self, call: Tethered, lost_at: float | None = None, *, silent: bool = False) -> None:
-        try:
-            result = await self._recovery.run(call, silent=silent)
-            if result is Result.RECOVERED and lost_at is not None:
+        def recovered() -> None:
+            if lost_at is not None:
                 self._relapses.recovered(call.call, lost_at)
+
+        try:
+            result = await self._recovery.run(call, recovered, silent=silent)
             metrics.RECOVERIES.labels(result).inc()
             known = self._fleet.get(call.call)
             # Of a recovered call that is still the lost one here, the agent is tethered elsewhere.
@@ -167,10 +166,6 @@ class Brain:
 
     def _sight(self) -> Sight:
         return self._server.sight() if self._server else Sight()
-
-    def _agent_of(self, call: str) -> Tethered | None:
-        known = self._fleet.get(call)
-        return known.call if known and not known.loss else None
 
     async def _supersede(self, call: str, epoch: int) -> None:
         if self._server is not None:

@@ -18,6 +18,7 @@ from livekit.protocol import models
 from voice_agent.call.absence import RETURNS_WITHIN_SECONDS
 from voice_agent.call.errand import Errand, Kind, read, write
 from voice_agent.call.fence import epoch_told, serves
+from voice_agent.keeper.fleet import Known
 from voice_agent.keeper.ports import Leadership
 from voice_agent.state.store import Store, StoreError
 from voice_agent.tether.wire import Tethered
@@ -90,7 +91,7 @@ class Recovery:
         client: LiveKit's API.
         store: where epochs are claimed.
         supersede: tells agents of a call below an epoch to leave, by their tethers.
-        agent_of: the call's agent that is tethered now; None if none is.
+        known: what is known of a call: the agent that is tethered, or was the last, and whether it is lost.
         leadership: looked at before every try.
         agent_name: by which agents are asked for too, if the lost one had another; None asks by that one's only.
     """
@@ -100,22 +101,25 @@ class Recovery:
         client: api.LiveKitAPI,
         store: Store,
         supersede: Callable[[str, int], Awaitable[None]],
-        agent_of: Callable[[str], Tethered | None],
+        known: Callable[[str], Known | None],
         leadership: Leadership,
         agent_name: str | None = None,
     ) -> None:
         self._client = client
         self._store = store
         self._supersede = supersede
-        self._agent_of = agent_of
+        self._known = known
         self._leadership = leadership
         self._agent_name = agent_name
 
-    async def run(self, call: Tethered, *, silent: bool = False) -> Result:
+    async def run(
+        self, call: Tethered, recovered: Callable[[], None] = lambda: None, *, silent: bool = False
+    ) -> Result:
         """Try until another agent has the call, its caller has left, or too much time has passed.
 
         Args:
             call: the agent that is gone.
+            recovered: called as soon as another agent has the call, before its room is tidied.
             silent: whether its worker may still be registered with LiveKit, which then sends it jobs that it never
                 answers: a pod that stands still, a node that is cut off.
         """
@@ -129,6 +133,7 @@ class Recovery:
             return Result.GIVEN_UP
         if isinstance(came, Result):
             return came
+        recovered()
         try:
             await self._tidy(call, came)
         except Exception:
@@ -288,9 +293,15 @@ class Recovery:
         return list(answer.participants)
 
     async def _tethered(self, call: Tethered, epoch: int) -> None:
-        # A higher one is that of an agent that LiveKit has sent by itself.
-        while (agent := self._agent_of(call.call)) is None or agent.epoch < epoch:  # noqa: ASYNC110 - for a moment
+        # A higher one is that of an agent that LiveKit has sent by itself. One that was lost at once is a loss of its
+        # own, and need not be waited for.
+        while (known := self._known(call.call)) is None or known.call.epoch < epoch:  # noqa: ASYNC110 - for a moment
             await asyncio.sleep(_POLL_SECONDS)
+
+    def _agent_of(self, call: str) -> Tethered | None:
+        """The call's agent that is tethered now; None if none is."""
+        known = self._known(call)
+        return known.call if known and not known.loss else None
 
     async def _serves(self, call: Tethered, epoch: int) -> bool:
         """Whether an agent in the room says that it has the call.

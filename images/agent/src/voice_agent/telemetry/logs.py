@@ -7,6 +7,7 @@ knows (the current span) is put on the record there.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -22,12 +23,15 @@ _CHATTY = ("aiohttp.access", "asyncio", "google_genai", "httpx", "httpx2", "open
 # livekit-agents' names for what this project calls otherwise; a room's SID outlives the job, so it is the call.
 _RENAMED = {"job_id": "job", "room_id": "call", "exc_info": "stack_trace"}
 
+# Google's own words quote a key that it has suspended.
+_KEYS = re.compile(r"AIza[\w-]+|AQ\.[\w-]{20,}|(?<=api_key:)[^\s'\"\\]+")
+
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
 
 
 def configure(settings: Common) -> None:
     """Make this process, the main one, write its own and its jobs' records to standard output."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Handler(sys.stdout)
     handler.addFilter(add_span)
     handler.setFormatter(
         CloudFormatter(settings) if settings.log_format is LogFormat.JSON else logging.Formatter(_TEXT)
@@ -53,6 +57,18 @@ def add_span(record: logging.LogRecord) -> bool:
         record.span_id = trace.format_span_id(context.span_id)
         record.trace_sampled = context.trace_flags.sampled
     return True
+
+
+def masked(text: str) -> str:
+    """`text` without the Google API keys in it."""
+    return _KEYS.sub("(a key)", text)
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Writes no key, whoever logs it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
 
 class CloudFormatter(JsonFormatter):
