@@ -17,7 +17,7 @@ from livekit import api
 from pydantic import JsonValue
 
 from lab.callers import CallFleet, CallPlan
-from lab.gemini import simulator
+from lab.gemini import Simulator, simulator
 from lab.livekit import LiveKit
 from lab.peer import dispatch, participant, remove_agents
 from lab.two_pods import one_pod, two_pods
@@ -204,6 +204,29 @@ async def test_an_agent_that_is_taken_out_of_the_room_is_not_followed_by_another
         await remove_agents(livekit, f"{plan.room}-1")
         _, ending = await asyncio.wait_for(keeper.ended.get(), 30)
     assert ending is Ending.FINISHED
+
+
+async def test_a_pod_that_dies_while_an_answer_is_played_that_came_whole_costs_no_memory(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, gemini: Simulator, keeper: Keeper
+) -> None:
+    # Gemini is quick to speak; its handle comes when it thinks that all was played.
+    gemini.behaviour.update({"answer_s": 6.0, "pace": 12.0})
+    async with two_pods(variables, plan) as (one, _two, fleet):
+        await fleet.more_answers(1)
+        call = await keeper.tethered()
+        asked = f"call 1 question {gemini.turns[-1].question}"
+        async with asyncio.timeout(10):
+            while asked not in str((snapshot := await keeper.whole_snapshot(call)).agent.chat):  # noqa: ASYNC110 - it comes
+                await asyncio.sleep(0.05)
+        told = {item["id"] for item in snapshot.agent.chat["items"] if asked in str(item)}
+        assert not told & set(snapshot.model.covered_items), "it was played already"
+        one.send_to_group(signal.SIGKILL)
+        lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
+        await _recover(livekit, lost)
+        await fleet.more_answers(2)
+        [report] = await fleet.finish()
+    assert report.pods == ["one", "two"]
+    assert report.memory_kept, report.story
 
 
 async def test_an_agent_whose_place_in_the_room_is_taken_is_lost(

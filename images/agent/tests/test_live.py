@@ -54,6 +54,30 @@ def snapshot_of(agent: Agent) -> Snapshot:
     return decode(call_of(agent).snapshot(ModelCheckpoint()).encode())
 
 
+@pytest.mark.parametrize(
+    ("noted", "playing", "kept"),
+    [
+        ([], ("", ""), []),
+        ([], ("Yes.", "Noted."), ["Yes.", "Noted."]),
+        (["Yes.", "Noted."], ("Yes.", "Noted."), ["Yes.", "Noted.", "Yes.", "Noted."]),
+        (["Yes."], ("", "Noted."), ["Yes.", "Noted."]),
+        (["Yes.", "Noted."], ("", "Noted."), ["Yes.", "Noted."]),
+    ],
+)
+async def test_a_turn_that_is_being_played_is_in_the_snapshot_once(
+    monkeypatch: pytest.MonkeyPatch, noted: list[str], playing: tuple[str, str], kept: list[str]
+) -> None:
+    agent = Form()
+    context = agent.chat_ctx.copy()
+    for number, words in enumerate(noted):
+        context.add_message(role="assistant" if number % 2 else "user", content=words)
+    await agent.update_chat_ctx(context)
+    monkeypatch.setattr(Call, "model", SimpleNamespace(playing=playing, progress=SimpleNamespace(speaking=False)))
+
+    assert [item["content"][0] for item in snapshot_of(agent).agent.chat["items"]] == kept
+    assert len(agent.chat_ctx.items) == len(noted)
+
+
 async def test_conversation_instructions_and_state_come_back() -> None:
     old, new = Form({"name": "Ada"}), Form()
     await old.update_instructions("Ask for the street.")

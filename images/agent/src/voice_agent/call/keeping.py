@@ -161,12 +161,13 @@ class Keeping:
 
     async def _change(self) -> None:
         """Wait until the session or the model tells of something; not for the next of many that come at once."""
-        await asyncio.sleep(_PAUSE_SECONDS)
         model = self._call.model
         waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._changed.wait())]
         if model is not None:
             waits.append(asyncio.ensure_future(model.change()))
         try:
+            # What changes in the pause is no news either later.
+            await asyncio.sleep(_PAUSE_SECONDS)
             await asyncio.wait(waits, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:

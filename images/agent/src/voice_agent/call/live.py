@@ -130,7 +130,7 @@ class Call:
             agent=AgentState(
                 path=path_of(agent),
                 instructions=str(agent.instructions),
-                chat=agent.chat_ctx.to_dict(exclude_timestamp=False, exclude_metrics=True, exclude_config_update=True),
+                chat=self._chat().to_dict(exclude_timestamp=False, exclude_metrics=True, exclude_config_update=True),
                 own=_own_state(agent),
             ),
             model=model,
@@ -141,6 +141,19 @@ class Call:
             caller_speaking=self.caller_speaking,
             agent_speaking=self.agent_speaking,
         )
+
+    def _chat(self) -> ChatContext:
+        """The conversation, with the turn that is being played: livekit-agents takes it down when it was."""
+        chat = self.agent.chat_ctx
+        asked, answered = self.model.playing if self.model else ("", "")
+        if not answered:
+            return chat
+        chat = chat.copy()
+        if asked:
+            chat.add_message(role="user", content=asked)
+        if not (chat.messages() and chat.messages()[-1].role == "assistant"):
+            chat.add_message(role="assistant", content=answered)
+        return chat
 
     async def restore(self, snapshot: Snapshot) -> None:
         """Put the conversation and the agent's own state in place."""

@@ -131,6 +131,17 @@ class ResumableSession(plugin.RealtimeSession):
         """How far the turn is; changes whenever another checkpoint is worth keeping."""
         return self._turn.progress(self._session_resumption_handle)
 
+    @property
+    def playing(self) -> tuple[str, str]:
+        """The words of caller and model in an answer that has come whole and is being played.
+
+        The handle does not stand for them yet. The caller's are empty if the chat history has them already; the model's
+        come to it when they were played.
+        """
+        asked, answered = self._turn.told
+        generation = self._current_generation
+        return ("" if generation is None or generation._done else asked), answered
+
     async def change(self) -> None:
         """Wait until `progress` may have changed."""
         await self._changed.wait()
