@@ -232,13 +232,53 @@ async def test_an_answer_that_came_whole_is_remembered_though_no_connection_foll
     call.say(Frame(Kind.ASK, 3, 1))
     await call.generation()
     async with asyncio.timeout(DEADLINE_S):
-        while not session_of(call)._turn.generated:
+        while not session_of(call).playing:
             await session_of(call).change()
     gemini.faults.append(Fault("stall", "setup", times=9))
     await gemini.add_fault(Fault("close", "now"))
     async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS / 2):
         while "call 3 question 1" not in str(call.session.chat_ctx.items):  # noqa: ASYNC110 - the plugin tells of no change
             await asyncio.sleep(0.01)
+
+
+async def test_what_is_being_played_is_told_of_under_the_names_that_the_history_gives_it(
+    gemini: Simulator, open_call: OpenCall
+) -> None:
+    gemini.behaviour.playback_pace = 0.5
+    call = open_call()
+    assert session_of(call).playing == ()
+    call.say(Frame(Kind.ASK, 3, 1))
+    await call.generation()
+    async with asyncio.timeout(DEADLINE_S):
+        while not (playing := session_of(call).playing):
+            await session_of(call).change()
+    assert [(message.role, message.text_content) for message in playing] == [
+        ("user", "call 3 question 1"),
+        ("assistant", "answer to call 3 question 1, turn 1"),
+    ]
+    assert call.session.chat_ctx.items == []
+    await at_boundary(call)
+    assert session_of(call).playing == ()
+    assert [item.id for item in call.session.chat_ctx.items] == [message.id for message in playing]
+
+
+async def test_a_session_that_cannot_be_asked_for_ends_the_attempt_and_not_the_call(
+    gemini: Simulator, open_call: OpenCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = open_call()
+    await call.ask(Frame(Kind.ASK, 3, 1))
+    await at_boundary(call)
+    build = session_of(call)._build_connect_config
+    failures = [ValueError("tool look_up has a schema that Gemini rejects")] * 2
+
+    def config() -> object:
+        if failures:
+            raise failures.pop()
+        return build()
+
+    monkeypatch.setattr(session_of(call), "_build_connect_config", config)
+    await gemini.add_fault(Fault("close", "now"))
+    assert await call.ask(Frame(Kind.ASK, 3, 2)) == [Frame(Kind.ANSWER, 3, 2, turns=2)]
 
 
 async def test_what_the_handle_does_not_hold_is_told_once(gemini: Simulator, open_call: OpenCall) -> None:

@@ -34,7 +34,7 @@ LIVE = (
     ("tests/e2e",),
 )
 _LOG = BUILD / "tests" / "computing.log"
-_INTERRUPTED_SECONDS, _END_SECONDS = 15.0, 60.0
+_INTERRUPTED_SECONDS, _END_SECONDS = 60.0, 30.0
 # pytest: all passed, and some failed; with any other code it did not come to its end.
 _ENDED = (0, 1)
 

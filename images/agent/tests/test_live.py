@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 from livekit.agents import Agent, AgentSession, JobContext
@@ -54,27 +54,28 @@ def snapshot_of(agent: Agent) -> Snapshot:
     return decode(call_of(agent).snapshot(ModelCheckpoint()).encode())
 
 
+def said(number: int, words: str) -> ChatMessage:
+    role: Literal["user", "assistant"] = "assistant" if number % 2 else "user"
+    return ChatMessage(id=f"item_{number}", role=role, content=[words], created_at=100.0 + number)
+
+
 @pytest.mark.parametrize(
-    ("noted", "playing", "kept"),
-    [
-        ([], ("", ""), []),
-        ([], ("Yes.", "Noted."), ["Yes.", "Noted."]),
-        (["Yes.", "Noted."], ("Yes.", "Noted."), ["Yes.", "Noted.", "Yes.", "Noted."]),
-        (["Yes."], ("", "Noted."), ["Yes.", "Noted."]),
-        (["Yes.", "Noted."], ("", "Noted."), ["Yes.", "Noted."]),
-    ],
+    "noted", [[0, 1], [0, 1, 2], [0, 1, 3], [0, 1, 2, 3]], ids=["neither", "question", "part-of-the-answer", "both"]
 )
 async def test_a_turn_that_is_being_played_is_in_the_snapshot_once(
-    monkeypatch: pytest.MonkeyPatch, noted: list[str], playing: tuple[str, str], kept: list[str]
+    monkeypatch: pytest.MonkeyPatch, noted: list[int]
 ) -> None:
+    # The same words twice in a row are two turns.
+    conversation = [said(number, "Noted." if number % 2 else "Yes.") for number in range(4)]
     agent = Form()
     context = agent.chat_ctx.copy()
-    for number, words in enumerate(noted):
-        context.add_message(role="assistant" if number % 2 else "user", content=words)
+    context.items = [conversation[number] for number in noted]
     await agent.update_chat_ctx(context)
+    playing = tuple(conversation[2:])
     monkeypatch.setattr(Call, "model", SimpleNamespace(playing=playing, progress=SimpleNamespace(speaking=False)))
 
-    assert [item["content"][0] for item in snapshot_of(agent).agent.chat["items"]] == kept
+    kept = snapshot_of(agent).agent.chat["items"]
+    assert [item["id"] for item in kept] == [message.id for message in conversation]
     assert len(agent.chat_ctx.items) == len(noted)
 
 

@@ -145,14 +145,10 @@ class Call:
     def _chat(self) -> ChatContext:
         """The conversation, with the turn that is being played: livekit-agents takes it down when it was."""
         chat = self.agent.chat_ctx
-        asked, answered = self.model.playing if self.model else ("", "")
-        if not answered:
-            return chat
-        chat = chat.copy()
-        if asked:
-            chat.add_message(role="user", content=asked)
-        if not (chat.messages() and chat.messages()[-1].role == "assistant"):
-            chat.add_message(role="assistant", content=answered)
+        playing = self.model.playing if self.model else ()
+        if missing := [message for message in playing if chat.get_by_id(message.id) is None]:
+            chat = chat.copy()
+            chat.insert(missing)
         return chat
 
     async def restore(self, snapshot: Snapshot) -> None:

@@ -132,15 +132,22 @@ class ResumableSession(plugin.RealtimeSession):
         return self._turn.progress(self._session_resumption_handle)
 
     @property
-    def playing(self) -> tuple[str, str]:
-        """The words of caller and model in an answer that has come whole and is being played.
+    def playing(self) -> tuple[llm.ChatMessage, ...]:
+        """What caller and model said for an answer that has come whole and is being played.
 
-        The handle does not stand for them yet. The caller's are empty if the chat history has them already; the model's
-        come to it when they were played.
+        The handle does not stand for it yet. It comes to the chat history, under these IDs, when it was played.
         """
-        asked, answered = self._turn.told
         generation = self._current_generation
-        return ("" if generation is None or generation._done else asked), answered
+        if generation is None or self._turn.played:
+            return ()
+        asked = llm.ChatMessage(
+            id=generation.input_id,
+            role="user",
+            content=[generation.input_transcription],
+            created_at=generation._created_timestamp,
+        )
+        answered = llm.ChatMessage(id=generation.response_id, role="assistant", content=[generation.output_text])
+        return tuple(message for message in (asked, answered) if message.text_content)
 
     async def change(self) -> None:
         """Wait until `progress` may have changed."""
@@ -339,9 +346,10 @@ class ResumableSession(plugin.RealtimeSession):
         """Connect, and serve the call until the connection ends."""
         at_setup = True
         asked_at = time.perf_counter()
-        opening = connected(self._client, self._opts.model, self._build_connect_config(), self._observe)
         try:
-            async with opening as connection:
+            # Of tools that Gemini's schemas cannot tell of the plugin says so here.
+            config = self._build_connect_config()
+            async with connected(self._client, self._opts.model, config, self._observe) as connection:
                 self._report_connection_acquired(time.perf_counter() - asked_at)
                 if self._closing:
                     return Ending("released", planned=True)

@@ -71,8 +71,8 @@ class Turn:
         generating: the answer has begun; until the service thinks that it was played, or was interrupted.
         generated: all of it has come.
         request: what the agent's code asked the model for, and is not answered.
-        told: the words of caller and model in an answer that has come whole, until Gemini thinks that it was played: no
-            handle stands for them before.
+        played: False from the moment that all of an answer has come until Gemini thinks that it was played: no handle
+            stands for it before.
         failures: how many connections ended or stalled over the turn.
     """
 
@@ -82,7 +82,7 @@ class Turn:
         self.said_s = 0.0
         self.generating = self.generated = False
         self.request: types.LiveClientContent | None = None
-        self.told = ("", "")
+        self.played = True
         self.failures = 0
         self._clock = clock
         self._calls: dict[str, ToolCall] = {}
@@ -177,7 +177,6 @@ class Turn:
         """Decide how a new connection shall answer the turn; what it need not hear again is dropped from the audio."""
         self._active_at = self._clock()
         self._interrupted = False
-        self.told = ("", "")
         if not self.unanswered:
             self._reset()
             return Resumption()
@@ -259,11 +258,9 @@ class Turn:
             self._interrupted = True
             over = self._finish(interrupted=True)
         elif content.generation_complete and self.generating:
-            if not self.generated:
-                told = self.user_words, self.said_words
-                over = self._finish()
-                self.told = told
+            over = not self.generated and self._finish()
             self.generating = self.generated = True
+            self.played = False
         if content.turn_complete:
             # One that says nothing is the model's answer too, but not the end of an interrupted turn, nor the pause
             # for a function.
@@ -271,7 +268,7 @@ class Turn:
             if self._answering or empty:
                 over = self._finish()
             self.generating = self.generated = self._interrupted = False
-            self.told = ("", "")
+            self.played = True
             self._over_at = self._clock()
             if not self.audio.pending:
                 self.user_words = ""
@@ -294,6 +291,7 @@ class Turn:
         return next(open_calls, None)
 
     def _begin_answer(self) -> None:
+        self.played = True
         if self._answer_at is None:
             self._answer_at = self.audio.end
 
@@ -311,7 +309,6 @@ class Turn:
     def _reset(self) -> None:
         self.user_words = self.said_words = ""
         self.said_s = 0.0
-        self.told = ("", "")
         self.generating = self.generated = False
         self.failures = 0
         self._answer_at = None

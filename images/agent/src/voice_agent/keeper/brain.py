@@ -135,13 +135,16 @@ class Brain:
 
     async def _look(self) -> None:
         metrics.KEEPER_CALLS.set(len(self._fleet.calls))
-        lost = [known for known in self._fleet.lost if known.call.call not in self._running]
+        lost = [
+            known
+            for known in self._fleet.lost
+            if known.call.call not in self._running and self._relapses.due(known.call.call, known.lost_at)
+        ]
         if not lost or not self._leadership.leading:
             return
         for known in await self._suspicion.really_lost(lost, already=len(self._running) - len(self._found)):
             current = self._fleet.get(known.call.call)
-            due = self._relapses.due(known.call.call, known.lost_at)
-            if due and current is not None and current.loss and current.call == known.call:
+            if current is not None and current.loss and current.call == known.call:
                 self._running[known.call.call] = asyncio.create_task(
                     self._recover(known.call, known.lost_at, silent=known.loss is Loss.SILENT)
                 )

@@ -331,7 +331,11 @@ class Recovery:
         while time.monotonic() < deadline:
             agent = self._agent_of(call.call)
             if agent is None:
-                # Lost again, or tethered elsewhere: then it is not known which dispatch brought it.
+                # Tethered elsewhere: then it is not known which dispatch brought it. Or lost again.
+                known = self._known(call.call)
+                if known is not None and known.call.dispatch_id in sent.dispatches:
+                    idle = sent.dispatches - {known.call.dispatch_id}
+                    await asyncio.gather(*(self._delete_dispatch(each, call.room) for each in idle))
                 return
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
