@@ -34,7 +34,8 @@ logger = logging.getLogger(__name__)
 
 # The successor must hear the caller before the call is cut over: its own ears open some 0.2 s after it joins.
 HEARS_WITHIN_SECONDS = 2.0
-# Beyond the time that the model is tried for, which counts from the first attempt's end and is looked at after each.
+# Beyond the time that the model is tried for, which counts from the first attempt's end and is looked at after each:
+# the first attempt, the last, and the trial that tells whether it is the pod that is refused.
 READY_WITHIN_SECONDS = 3 * CONNECT_TIMEOUT_SECONDS + 5.0
 
 
