@@ -19,7 +19,7 @@ from lab.peer import ask, called_for, dispatches, participant
 from lab.signals import Kind
 from lab.two_pods import one_pod, two_pods
 from lab.worker import worker
-from voice_agent.call.handover.wire import ALIVE, CALM, MEET, STATE_TOPIC, TAKE, TAKEN
+from voice_agent.call.handover.wire import ALIVE, MEET, STATE_TOPIC, TAKE, TAKEN
 
 AGENTS = str(Path(__file__).parent / "agents")
 TERM = signal.SIGTERM
@@ -245,7 +245,7 @@ async def test_a_caller_can_neither_ask_for_the_call_nor_read_it(
                 await fleet.more_answers(1)
                 one.send(TERM)
                 predecessor, nonce = await called_for(livekit, room)
-                for method in (MEET, TAKE, CALM, TAKEN):
+                for method in (MEET, TAKE, TAKEN):
                     with pytest.raises(rtc.RpcError):
                         # Even the nonce, which callers cannot get, does not help.
                         await ask(hostile, predecessor, method, nonce)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,7 +16,7 @@ from voice_agent.assistant import Assistant
 from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import read
 from voice_agent.call.handover import boundary, calm, offer
-from voice_agent.call.handover.wire import CALM, MEET, TAKE, Greeting, TakeRequest
+from voice_agent.call.handover.wire import ALIVE, MEET, TAKE, Condition, Greeting
 from voice_agent.call.live import Call
 from voice_agent.call.snapshot import CallIdentity
 
@@ -58,17 +60,28 @@ class Room:
     def __init__(self) -> None:
         agent, standard = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
         kinds = {"caller": standard, "first": agent, "second": agent}
-        self.remote_participants = {name: SimpleNamespace(kind=kind) for name, kind in kinds.items()}
+        self.remote_participants = {name: SimpleNamespace(identity=name, kind=kind) for name, kind in kinds.items()}
         self.local_participant = self.agent_dispatch = self
         self.identity = "agent"
         self.methods: dict[str, Any] = {}
         self.made: list[str] = []
         self.deleted: list[str] = []
         self.changed = asyncio.Condition()
+        self.starved = 0
+        """How often the first agent will say that it is."""
+        self.watched = asyncio.Event()
 
-    def on(self, *_: object) -> None: ...
+    def on(self, *_: object) -> None:
+        self.watched.set()
 
     def off(self, *_: object) -> None: ...
+
+    async def perform_rpc(self, *, destination_identity: str, method: str, **_: object) -> str:
+        assert (destination_identity, method) == ("first", ALIVE)
+        async with self.changed:
+            self.starved -= 1
+            self.changed.notify_all()
+        return Condition(starved=self.starved >= 0).model_dump_json()
 
     def register_rpc_method(self, name: str, method: Any) -> None:
         self.methods[name] = method
@@ -113,9 +126,12 @@ def _call(room: Room) -> Call:
     return cast("Call", SimpleNamespace(context=context, identity=identity, agent=Assistant(), session=None))
 
 
+async def _offer(call: Call, deadline: Deadline, met: Callable[[], None] = lambda: None) -> list[Result]:
+    return [result async for result in offer.Offer(call, met).hand_over(deadline)]
+
+
 async def _hand_over(room: Room, met: Callable[[], None] = lambda: None) -> None:
-    async for _ in offer.Offer(_call(room), met).hand_over(Deadline(60)):
-        pass
+    await _offer(_call(room), Deadline(60), met)
 
 
 async def test_a_successor_that_comes_late_is_as_welcome_and_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,37 +150,91 @@ async def test_a_successor_that_comes_late_is_as_welcome_and_the_only_one(monkey
         handing_over.cancel()
 
 
-@pytest.mark.parametrize("tells", [True, False], ids=["tells", "of an earlier release"])
-async def test_a_successor_is_starved_until_it_tells_otherwise(monkeypatch: pytest.MonkeyPatch, tells: bool) -> None:
-    at_boundary: asyncio.Future[Callable[[], bool]] = asyncio.get_running_loop().create_future()
+class Looks:
+    """What a process sees of its processors: `starved` times that it is, then that it is not."""
 
-    async def until(*arguments: Any) -> None:
-        at_boundary.set_result(arguments[-1])
+    def __init__(self, starved: int) -> None:
+        self.left = starved
+
+    @property
+    def starved(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    def looking(self) -> nullcontext[None]:
+        return nullcontext()
+
+
+@asynccontextmanager
+async def _offered(
+    monkeypatch: pytest.MonkeyPatch, room: Room, deadline: Deadline, looks: Looks
+) -> AsyncIterator[asyncio.Event]:
+    """A call at rest whose successor is ready; the event is set when the old agent stops answering."""
+    monkeypatch.setattr(boundary, "is_now", lambda _: True)
+    monkeypatch.setattr(boundary, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(calm, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(calm, "Watch", lambda: looks)
+    given, call = asyncio.Event(), _call(room)
+
+    async def hold() -> None:
+        given.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(boundary, "until", until)
-    monkeypatch.setattr(calm, "scheduled", lambda: None)
-    room = Room()
-
-    working: list[asyncio.Task[Any]] = [asyncio.create_task(_hand_over(room))]
+    vars(call)["hold"] = hold
+    working: list[asyncio.Task[Any]] = [asyncio.create_task(_offer(call, deadline))]
     try:
         await room.until(lambda: bool(room.made))
-        nonce = room.made[0]
-        await room.meet("first", nonce)
-        working.append(asyncio.create_task(room.ask(TAKE, "first", TakeRequest(nonce=nonce, tells_calm=tells))))
-        starved = await asyncio.wait_for(at_boundary, 10)
-        assert starved() is tells
-        await room.ask(CALM, "first", Greeting(nonce=nonce))
-        assert not starved()
+        await room.meet("first", room.made[0])
+        working.append(asyncio.create_task(room.ask(TAKE, "first", Greeting(nonce=room.made[0]))))
+        yield given
     finally:
         for task in working:
             task.cancel()
 
 
+@pytest.mark.parametrize(("old", "successor"), [(20, 0), (0, 20)], ids=["the old one", "the successor"])
+async def test_a_call_does_not_move_while_either_agent_is_starved(
+    monkeypatch: pytest.MonkeyPatch, old: int, successor: int
+) -> None:
+    room, looks = Room(), Looks(old)
+    room.starved = successor
+    async with _offered(monkeypatch, room, Deadline(600), looks) as given:
+        await asyncio.wait_for(given.wait(), 10)
+    assert looks.left < 0
+    assert room.starved < 0
+
+
+async def test_no_processor_is_waited_for_where_time_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    room, deadline = Room(), Deadline(600)
+    room.starved = sys.maxsize
+    async with _offered(monkeypatch, room, deadline, Looks(0)) as given:
+        await room.until(lambda: room.starved < sys.maxsize - 5)
+        assert not given.is_set()
+        deadline.move(calm.HURRY_SECONDS)
+        await asyncio.wait_for(given.wait(), 10)
+
+
+async def test_a_caller_who_is_away_is_waited_for_and_counts_as_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offer, "ASSIGNED_WITHIN_SECONDS", 1.0)
+    monkeypatch.setattr(offer, "RETURNS_WITHIN_SECONDS", 0.01)
+    room = Room()
+    caller = room.remote_participants.pop("caller")
+    deadline = Deadline(60)
+    handing_over = asyncio.create_task(_offer(_call(room), deadline))
+    for _ in range(3):
+        await asyncio.wait_for(room.watched.wait(), 10)
+        room.watched.clear()
+    assert not room.made
+    room.remote_participants["caller"] = caller
+    await room.until(lambda: bool(room.made))
+    deadline.move(0)
+    assert await asyncio.wait_for(handing_over, 10) == [Result.FAILED, Result.GIVEN_UP]
+
+
 async def test_dispatches_that_nobody_takes_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offer, "ASSIGNED_WITHIN_SECONDS", 0.01)
     room = Room()
-    results = [result async for result in offer.Offer(_call(room), lambda: None).hand_over(Deadline(0.2))]
+    results = await _offer(_call(room), Deadline(0.2))
     assert results[-1] is Result.GIVEN_UP
     assert len(room.made) > offer.DISPATCHES
     assert sorted(room.deleted) == sorted(f"AD_{number}" for number in range(1, len(room.made) + 1))

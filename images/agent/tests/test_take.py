@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from livekit import rtc
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.handover import calm
 from voice_agent.call.handover.take import TakeError, Taking
-from voice_agent.call.handover.wire import CALM, TAKE
+from voice_agent.call.handover.wire import ALIVE, Condition
 
 AGENT = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
 
@@ -25,7 +26,7 @@ class Room:
         self.remote_participants = {"before": SimpleNamespace(identity="before", kind=AGENT)}
         self.local_participant = self
         self.asked = asyncio.Event()
-        self.methods: list[str] = []
+        self.methods: dict[str, Any] = {}
         self.watching: list[Callable[[Any], None]] = []
 
     def on(self, _: str, told: Callable[[Any], None]) -> None:
@@ -41,14 +42,14 @@ class Room:
 
     def unregister_byte_stream_handler(self, *_: object) -> None: ...
 
-    async def until_asked(self, method: str) -> None:
-        async with asyncio.timeout(5):
-            while method not in self.methods:
-                await self.asked.wait()
-                self.asked.clear()
+    def register_rpc_method(self, name: str, method: Any) -> None:
+        self.methods[name] = method
 
-    async def perform_rpc(self, *, method: str, **_: object) -> str:
-        self.methods.append(method)
+    async def condition(self, who: str) -> Condition:
+        """What a participant is answered who asks whether the successor is alive."""
+        return Condition.model_validate_json(await self.methods[ALIVE](rtc.RpcInvocationData("1", who, "", 1.0)))
+
+    async def perform_rpc(self, **_: object) -> str:
         self.asked.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -57,6 +58,17 @@ class Room:
         left = self.remote_participants.pop("before")
         for told in list(self.watching):
             told(left)
+
+
+class Watch:
+    """A watch that sees enough of a processor as long as it looks."""
+
+    starved = True
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        self.starved = False
+        yield
 
 
 def _taking(room: Room) -> Taking:
@@ -74,19 +86,26 @@ async def test_an_agent_that_leaves_before_the_boundary_is_not_waited_for() -> N
     assert not room.watching
 
 
-async def test_the_agent_before_is_told_when_there_is_a_processor_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
-    served = asyncio.Event()
-    monkeypatch.setattr(calm, "until_calm", served.wait)
+async def test_only_the_agent_before_is_told_whether_there_is_a_processor_to_spare(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watch = Watch()
+    monkeypatch.setattr(calm, "Watch", lambda: watch)
     room = Room()
-    taking = asyncio.create_task(_taking(room).take())
-    await room.until_asked(TAKE)
-    assert room.methods == [TAKE]
-    served.set()
-    await room.until_asked(CALM)
+    taking = _taking(room)
+    meeting = asyncio.create_task(taking.meet())
+    await room.asked.wait()
+    assert await room.condition("before") == Condition(starved=True)
+    with pytest.raises(rtc.RpcError, match="predecessor"):
+        await room.condition("caller")
+    room.asked.clear()
+    taken = asyncio.create_task(taking.take())
+    await room.asked.wait()
+    assert await room.condition("before") == Condition(starved=False)
     room.leave()
-    with pytest.raises(TakeError, match="has left"):
-        await asyncio.wait_for(taking, 5)
-    assert not room.watching
+    for waiting in (meeting, taken):
+        with pytest.raises(TakeError, match="has left"):
+            await asyncio.wait_for(waiting, 5)
 
 
 async def test_one_that_leaves_once_it_has_given_the_call_leaves_it_to_us_at_once() -> None:

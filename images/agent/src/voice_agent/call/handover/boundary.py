@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from livekit.agents import AgentSession
 
 from voice_agent.call.control import Deadline
-from voice_agent.call.handover import calm
 from voice_agent.call.live import Call
 
 POLL_SECONDS = 0.1
 
 
-async def until(call: Call, deadline: Deadline, gone: asyncio.Event, starved: Callable[[], bool]) -> None:
-    """Wait for a turn boundary, at most until `deadline`, or until the successor is `gone`.
+async def until(call: Call, deadline: Deadline, gone: asyncio.Event, passed_over: Callable[[], bool]) -> None:
+    """Wait for a turn boundary, at most until the deadline, or until the successor is gone.
 
-    A boundary at which either agent is `starved` of a processor is passed over, where there is the time.
+    Args:
+        call: whose turns are meant.
+        deadline: of the handover.
+        gone: set when the successor has left.
+        passed_over: whether a boundary of this moment is not wanted.
     """
-    began = time.monotonic()
     # The model follows the caller's voice, the session its own playout: neither tells of the other's changes.
     while not deadline.passed and not gone.is_set():
-        waits = time.monotonic() - began < calm.patience(deadline.left) and starved()
-        if not waits and is_now(call):
+        if is_now(call) and not passed_over():
             return
         await asyncio.sleep(POLL_SECONDS)
 

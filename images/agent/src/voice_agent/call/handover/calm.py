@@ -20,7 +20,7 @@ from livekit.agents.utils.aio import cancel_and_wait
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
 
 WINDOW_SECONDS = 1.0
-_POLL_SECONDS = 0.25
+POLL_SECONDS = 0.25
 # A thread waits about as long as it runs where calls fill six tenths of two cores, and several times as long while a
 # pod starts beside them.
 STARVED_RATIO = 2.5
@@ -56,13 +56,14 @@ class Watch:
         clock: monotonic seconds.
 
     Attributes:
-        starved: whether it waits too long for a processor, by the last second; None where that is not known (yet).
+        starved: whether it waits too long for a processor, by the last second; until that is known it counts as such,
+            and never where the kernel does not tell.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.starved: bool | None = None
         self._clock = clock
-        self._looks = deque([(clock(), scheduled())])
+        self._looks: deque[tuple[float, Scheduled | None]]
+        self._begin()
 
     def look(self) -> None:
         """Look now; to be done several times a second."""
@@ -75,14 +76,20 @@ class Watch:
             ran = max(latest.ran - before.ran, _LEAST_RUN_NS)
             self.starved = latest.waited - before.waited > STARVED_RATIO * ran
 
+    def _begin(self) -> None:
+        first = scheduled()
+        self.starved = first is not None
+        self._looks = deque([(self._clock(), first)])
+
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
-        """Look for as long as the context lasts."""
+        """Look for as long as the context lasts; of what was before, nothing counts."""
+        self._begin()
 
         async def look() -> None:
             while True:
                 self.look()
-                await asyncio.sleep(_POLL_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
 
         task = asyncio.create_task(look())
         try:
@@ -96,13 +103,3 @@ def patience(left: float) -> float:
     most = min((left - HURRY_SECONDS) / 3, PATIENCE_SECONDS)
     # In less nothing can be known of the successor's.
     return most if most > WINDOW_SECONDS else 0.0
-
-
-async def until_calm() -> None:
-    """Wait for a second in which this thread is not starved; not at all where the kernel does not tell."""
-    if scheduled() is None:
-        return
-    watch = Watch()
-    while watch.starved is not False:
-        await asyncio.sleep(_POLL_SECONDS)
-        watch.look()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import itertools
 import logging
 import secrets
 import time
@@ -14,11 +13,11 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 from livekit import api, rtc
 
+from voice_agent.call.absence import RETURNS_WITHIN_SECONDS, participant_in
 from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.handover import boundary, calm
 from voice_agent.call.handover.wire import (
-    CALM,
     MEET,
     STATE_TOPIC,
     TAKE,
@@ -26,9 +25,8 @@ from voice_agent.call.handover.wire import (
     Greeting,
     Introduction,
     State,
-    TakeRequest,
+    condition,
     is_agent,
-    is_alive,
 )
 from voice_agent.call.live import Call, path_of
 from voice_agent.gemini import ModelCheckpoint
@@ -44,8 +42,9 @@ DISPATCHES = 3
 # A successor without a warm process starts one (3 s on an idle core, several times that on a starved one).
 MET_WITHIN_SECONDS = 30.0
 TAKEN_WITHIN_SECONDS = 10.0
-# A successor that lives answers in some ten milliseconds; one that is starved, at the next try.
+# A successor that lives answers in some ten milliseconds; one that is starved may take longer, while there is time.
 ALIVE_WITHIN_SECONDS = 1.5
+ALIVE_WITHIN_PATIENT_SECONDS = 3.0
 ANSWERED_AFTER_SECONDS = 0.2
 LAST_WORDS_SECONDS = 3.0
 STOPPED_WITHIN_SECONDS = 0.5
@@ -79,13 +78,17 @@ class Offer:
     async def hand_over(self, deadline: Deadline) -> AsyncIterator[Result]:
         """Try until another agent has taken the call, or `deadline` comes; until then this one serves it.
 
-        A successor that is there by then is no longer made to wait for the boundary.
+        A successor that is there by then is no longer made to wait for the boundary. While the caller is away, none is
+        called.
         """
         with tracer.start_as_current_span("handover") as span:
-            for attempt in itertools.count(1):
-                span.set_attribute("voice_agent.handover.attempts", attempt)
-                if deadline.passed:
-                    break
+            attempts = 0
+            while not deadline.passed:
+                if not await self._caller_is_there(deadline):
+                    logger.info("the caller is away: no successor is called")
+                    continue
+                attempts += 1
+                span.set_attribute("voice_agent.handover.attempts", attempts)
                 try:
                     await _Attempt(self._call, deadline, self._called, self._met).run()
                 except Exception as reason:
@@ -103,6 +106,11 @@ class Offer:
         logger.error("no successor took the call in time")
         yield Result.GIVEN_UP
         await _withdraw(self._call, self._called, self._called)
+
+    async def _caller_is_there(self, deadline: Deadline) -> bool:
+        """Whether the caller is in the room, or back in time: a dispatch for a room that is gone would make it anew."""
+        within = min(deadline.left, RETURNS_WITHIN_SECONDS)
+        return await participant_in(self._call.context.room, self._call.identity.caller, within) is not None
 
 
 async def _withdraw(call: Call, called: dict[str, api.AgentDispatch], nonces: Iterable[str]) -> None:
@@ -138,7 +146,6 @@ class _Attempt:
         self._meeting = asyncio.Lock()
         self._met = asyncio.Event()
         self._asked = asyncio.Event()
-        self._successor_calm = asyncio.Event()
         self._stated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._taken = asyncio.Event()
         self._gone = asyncio.Event()
@@ -190,21 +197,30 @@ class _Attempt:
         await asyncio.sleep(ANSWERED_AFTER_SECONDS)
 
     async def _boundary(self) -> None:
-        """Wait for the turn boundary, and see that the successor still lives: from then on nobody else answers."""
+        """Wait for the turn boundary, and see that the successor still lives: from then on nobody else answers.
+
+        One at which either agent is starved of a processor is passed over, while there is the time.
+        """
+        began = time.monotonic()
+
+        def patient() -> bool:
+            return time.monotonic() - began < calm.patience(self._deadline.left)
+
         while True:
-            await boundary.until(self._call, self._deadline, self._gone, self._starved)
+            await boundary.until(self._call, self._deadline, self._gone, lambda: patient() and self._processor.starved)
             if self._gone.is_set():
                 raise NoSuccessorError("it left while we waited for the turn's end")
             if self._deadline.passed:
                 return
-            if not await is_alive(self._room, self._successor, ALIVE_WITHIN_SECONDS):
+            within = ALIVE_WITHIN_PATIENT_SECONDS if calm.patience(self._deadline.left) else ALIVE_WITHIN_SECONDS
+            successor = await condition(self._room, self._successor, within)
+            if successor is None:
                 await self._remove_successor()
                 raise NoSuccessorError("it does not answer any more")
-            if boundary.is_now(self._call):
+            if patient() and (successor.starved or self._processor.starved):
+                await asyncio.sleep(calm.POLL_SECONDS)
+            elif boundary.is_now(self._call):
                 return
-
-    def _starved(self) -> bool:
-        return bool(self._processor.starved) or not self._successor_calm.is_set()
 
     async def _carry_on(self) -> None:
         # It may only be slow: without this both would speak.
@@ -269,15 +285,8 @@ class _Attempt:
 
         async def take(request: rtc.RpcInvocationData) -> str:
             await self._check(request, self._successor)
-            if not TakeRequest.model_validate_json(request.payload).tells_calm:
-                self._successor_calm.set()
             self._asked.set()
             await asyncio.shield(self._stated)
-            return ""
-
-        async def at_ease(request: rtc.RpcInvocationData) -> str:
-            await self._check(request, self._successor)
-            self._successor_calm.set()
             return ""
 
         async def taken(request: rtc.RpcInvocationData) -> str:
@@ -289,7 +298,7 @@ class _Attempt:
             if participant.identity == self._successor:
                 self._gone.set()
 
-        methods = {MEET: meet, TAKE: take, CALM: at_ease, TAKEN: taken}
+        methods = {MEET: meet, TAKE: take, TAKEN: taken}
         for name, method in methods.items():
             participant.register_rpc_method(name, method)
         self._room.on("participant_disconnected", left)
@@ -318,9 +327,6 @@ class _Attempt:
             predecessor=self._room.local_participant.identity,
             nonce=nonce,
         )
-        if self._call.identity.caller not in self._room.remote_participants:
-            # A dispatch for a room that is gone would create it.
-            raise NoSuccessorError("the caller has left")
         request = api.CreateAgentDispatchRequest(
             agent_name=context.job.agent_name, room=self._room.name, metadata=write(errand)
         )

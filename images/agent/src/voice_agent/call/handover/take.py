@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from livekit import rtc
 from livekit.agents.utils.aio import cancel_and_wait
@@ -16,15 +16,14 @@ from voice_agent.call.errand import Errand
 from voice_agent.call.handover import calm
 from voice_agent.call.handover.wire import (
     ALIVE,
-    CALM,
     MEET,
     STATE_TOPIC,
     TAKE,
     TAKEN,
+    Condition,
     Greeting,
     Introduction,
     State,
-    TakeRequest,
     departure,
     is_agent,
 )
@@ -52,6 +51,7 @@ class Taking:
         self._errand = errand
         self._states: asyncio.Queue[State] = asyncio.Queue()
         self._readers: set[asyncio.Task[None]] = set()
+        self._processor = calm.Watch()
 
     async def meet(self) -> Introduction:
         """Make ourselves known to the agent that serves the call.
@@ -71,8 +71,8 @@ class Taking:
         Raises:
             TakeError: the predecessor left, or kept the call, or what it sent is of no use.
         """
-        async with self._receiving(), self._telling_calm():
-            await self._ask(TAKE, TakeRequest(nonce=self._errand.nonce, tells_calm=True), TAKE_WITHIN_SECONDS)
+        async with self._receiving(), self._processor.looking():
+            await self._ask(TAKE, Greeting(nonce=self._errand.nonce), TAKE_WITHIN_SECONDS)
             try:
                 async with asyncio.timeout(STATE_WITHIN_SECONDS):
                     state = await self._states.get()
@@ -102,8 +102,10 @@ class Taking:
             if not self._room.isconnected():
                 raise TakeError("the agent before has removed this one") from None
 
-    async def _alive(self, _: rtc.RpcInvocationData) -> str:
-        return ""
+    async def _alive(self, request: rtc.RpcInvocationData) -> str:
+        if request.caller_identity != self._errand.predecessor:
+            raise rtc.RpcError(rtc.RpcError.ErrorCode.APPLICATION_ERROR, "not the predecessor")
+        return Condition(starved=self._processor.starved).model_dump_json()
 
     async def _ask(self, method: str, request: Greeting, seconds: float) -> str:
         asking = asyncio.ensure_future(
@@ -125,21 +127,6 @@ class Taking:
             raise TakeError(f"{method}: {error.message}") from error
         finally:
             await cancel_and_wait(asking, left)
-
-    @asynccontextmanager
-    async def _telling_calm(self) -> AsyncIterator[None]:
-        """Tell the predecessor when this process has a processor to spare; it alone knows how long that may take."""
-
-        async def tell() -> None:
-            await calm.until_calm()
-            with suppress(TakeError):
-                await self._ask(CALM, Greeting(nonce=self._errand.nonce), ANSWER_WITHIN_SECONDS)
-
-        telling = asyncio.create_task(tell())
-        try:
-            yield
-        finally:
-            await cancel_and_wait(telling)
 
     @asynccontextmanager
     async def _receiving(self) -> AsyncIterator[None]:

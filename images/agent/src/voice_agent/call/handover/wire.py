@@ -6,17 +6,16 @@ import asyncio
 from typing import Annotated
 
 from livekit import rtc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from voice_agent.call.absence import participant_in
 from voice_agent.call.snapshot import CallIdentity
 
 MEET = "voice-agent.meet"
 TAKE = "voice-agent.take"
-CALM = "voice-agent.calm"
 TAKEN = "voice-agent.taken"
 ALIVE = "voice-agent.alive"
-"""Asked of the successor: the room shows an agent whose process died for some 20 s more."""
+"""Asked of the successor before the call is its: the room shows an agent whose process died for some 20 s more."""
 
 STATE_TOPIC = "voice-agent.state"
 """The byte stream with the state: an RPC's answer holds 15 kB by LiveKit's documentation, a long call's state more."""
@@ -46,11 +45,11 @@ class Introduction(_Frozen):
     """The dispatch that brought the predecessor, to be deleted when it has left."""
 
 
-class TakeRequest(Greeting):
-    """`take`: the successor hears the caller and is ready."""
+class Condition(_Frozen):
+    """The answer to `alive`."""
 
-    tells_calm: bool = False
-    """Whether `calm` follows, as soon as the successor has a processor to spare."""
+    starved: bool = False
+    """Whether the successor waits too long for a processor; see `calm.Watch`."""
 
 
 class State(_Frozen):
@@ -85,15 +84,21 @@ async def is_agent(room: rtc.Room, identity: str) -> bool:
     return participant is not None and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
 
 
-async def is_alive(room: rtc.Room, identity: str, seconds: float) -> bool:
-    """Whether a successor's process answers in time; one of an earlier release knows no such question, and counts."""
+async def condition(room: rtc.Room, identity: str, seconds: float) -> Condition | None:
+    """How a successor's process fares; None if it does not answer in time.
+
+    One of another release that knows no such question, or answers otherwise, fares well.
+    """
     try:
         async with asyncio.timeout(seconds):
-            await room.local_participant.perform_rpc(
+            answer = await room.local_participant.perform_rpc(
                 destination_identity=identity, method=ALIVE, payload="", response_timeout=_RPC_SECONDS
             )
     except TimeoutError:
-        return False
+        return None
     except rtc.RpcError as error:
-        return error.code == rtc.RpcError.ErrorCode.UNSUPPORTED_METHOD
-    return True
+        return Condition() if error.code == rtc.RpcError.ErrorCode.UNSUPPORTED_METHOD else None
+    try:
+        return Condition.model_validate_json(answer)
+    except ValidationError:
+        return Condition()
