@@ -92,7 +92,7 @@ async def test_a_watch_looks_by_itself(kernel: Callable[[Iterable[Scheduled]], N
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize(("left", "seconds"), [(-5, 0), (15, 0), (17, 0), (30, 5), (45, 10), (600, 10)])
+@pytest.mark.parametrize(("left", "seconds"), [(-5, 0), (15, 0), (17, 0), (30, 5), (45, 10), (75, 20), (600, 20)])
 def test_a_third_of_the_time_beyond_what_a_handover_may_need_is_waited_for(left: float, seconds: float) -> None:
     assert calm.patience(left) == seconds
 

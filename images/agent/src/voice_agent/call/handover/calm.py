@@ -27,8 +27,8 @@ STARVED_RATIO = 2.5
 # A thread that hardly runs says little by its waits.
 _LEAST_RUN_NS = 20_000_000
 
-# The start of a pod on two cores is over by then.
-PATIENCE_SECONDS = 10.0
+# The start of a pod on two cores takes half of it, and where one rollout follows another, several start in turn.
+PATIENCE_SECONDS = 20.0
 # With less time than this a handover may need all of it.
 HURRY_SECONDS = 15.0
 
