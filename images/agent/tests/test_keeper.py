@@ -138,6 +138,20 @@ def test_after_a_death_nobody_is_asked_in_the_room() -> None:
     assert judge(a_fleet([a_call(3)], [dead], Loss.CLOSED), Witnesses(seen=[], answering=[dead])) == ["room-1"]
 
 
+def test_processes_that_die_together_in_several_pods_are_asked_in_their_rooms() -> None:
+    lost = [a_call(1, pod="one"), a_call(2, pod="two"), a_call(3, pod="two")]
+    fleet = a_fleet([], lost, Loss.CLOSED)
+    pods_live = Witnesses(seen=[], living=["one", "two"], in_room=lost, unanswered=lost[:2])
+
+    assert judge(fleet, pods_live) == ["room-1", "room-2"]
+
+
+def test_an_agent_that_answers_in_its_room_is_not_lost_though_its_pod_is_not_ready() -> None:
+    lost = [a_call(1, pod="one"), a_call(2, pod="two")]
+
+    assert judge(a_fleet([], lost), Witnesses(seen=[], living=[], in_room=lost, answering=lost[:1])) == ["room-2"]
+
+
 def test_an_older_agent_of_the_call_that_another_keeper_sees_does_not_count() -> None:
     assert judge(a_fleet([a_call(3)], [a_call(1, epoch=2)]), Witnesses(seen=[a_call(1)])) == ["room-1"]
 

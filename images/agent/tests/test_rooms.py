@@ -65,6 +65,18 @@ async def test_an_agent_that_has_answered_is_asked_again_after_a_while(monkeypat
     assert await agents.answering([a_call(1)]) == frozenset()
 
 
+async def test_who_was_asked_a_moment_ago_counts_when_others_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    livekit, clock = LiveKit({}), [0.0]
+    agents = asking(livekit, monkeypatch, clock)
+    await agents.answering([a_call(1)])
+    await agents.answering([a_call(2)])
+    assert agents.unanswered(a_call(1))
+    assert agents.unanswered(a_call(2))
+    clock[0] = REMEMBER_SECONDS + 0.1
+    await agents.answering([])
+    assert not agents.unanswered(a_call(1))
+
+
 @pytest.mark.parametrize(
     "error",
     [api.TwirpError(api.TwirpErrorCode.UNIMPLEMENTED, "no such method", status=501), ValueError("no such answer")],

@@ -47,4 +47,4 @@ class Agents(Protocol):
         """Those of `calls` whose agents are in their rooms and answer there."""
 
     def unanswered(self, call: Tethered) -> bool:
-        """Whether the agent of `call`, when it was asked last, let the time for an answer pass."""
+        """Whether the agent of `call`, when it was asked a moment ago, let the time for an answer pass."""

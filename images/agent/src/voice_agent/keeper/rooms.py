@@ -39,17 +39,20 @@ class AgentsInRooms:
         self._clock = clock
         self._gate = asyncio.Semaphore(_AT_A_TIME)
         self._answered: dict[Tethered, float] = {}
-        self._unanswered = frozenset[Tethered]()
+        self._unanswered: dict[Tethered, float] = {}
 
     async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
         """See `Agents.answering`."""
         calls = frozenset(calls)
         oldest = self._clock() - REMEMBER_SECONDS
         before, self._answered = self._answered, {c: at for c, at in self._answered.items() if at > oldest}
+        self._unanswered = {c: at for c, at in self._unanswered.items() if at > oldest}
         asked = list(calls - self._answered.keys())
         answers = await asyncio.gather(*(self._answers(call) for call in asked))
-        self._unanswered = frozenset(call for call, here in zip(asked, answers, strict=True) if here is None)
         for call, here in zip(asked, answers, strict=True):
+            self._unanswered.pop(call, None)
+            if here is None:
+                self._unanswered[call] = self._clock()
             if here:
                 self._answered[call] = self._clock()
                 if call not in before:

@@ -15,8 +15,8 @@ others are asked, in the order of what they know: the other keepers, the API ser
   only if it is corroborated: keepers that are cut off from all pods touch no live call.
 
 Corroborated means that the API server says that the pod is not ready, that LiveKit, which answers us, gets no answer
-from an agent that is silent, or that it says that the agent has left the room, which it notices after some 20 s (ICE
-timeouts, constants of livekit-server 1.13.5).
+from the agent, or that it says that the agent has left the room, which it notices after some 20 s (ICE timeouts,
+constants of livekit-server 1.13.5). An agent that answers in its room is not lost, whatever else is said.
 
 A call is in sight if it was heard a moment ago: those that the same event cuts off are noticed within half a second of
 each other, and until then the others look as if they lived.
@@ -135,13 +135,19 @@ class Suspicion:
             return None
 
     async def _corroborated(self, lost: Sequence[Known]) -> list[Known]:
-        try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                living = await self._pods.living()
-        except TimeoutError:
-            living = None
+        # Those that are silent have been asked.
+        closed = [known.call for known in lost if known.loss is Loss.CLOSED]
+        living, answering = await asyncio.gather(self._living_pods(), self._agents.answering(closed))
+        lost = [known for known in lost if known.call not in answering]
         verdicts = await asyncio.gather(*(self._is_gone(known, living) for known in lost))
         return [known for known, gone in zip(lost, verdicts, strict=True) if gone]
+
+    async def _living_pods(self) -> frozenset[str] | None:
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await self._pods.living()
+        except TimeoutError:
+            return None
 
     async def _is_gone(self, known: Known, living: frozenset[str] | None) -> bool:
         if living is not None and known.call.pod not in living:
@@ -152,7 +158,7 @@ class Suspicion:
                 people = await self._client.room.list_participants(request)
         except API_ERRORS:
             return False
-        if known.loss is Loss.SILENT and self._agents.unanswered(known.call):
+        if self._agents.unanswered(known.call):
             return True
         return all(person.identity != known.call.agent_identity for person in people.participants)
 
