@@ -57,7 +57,9 @@ async def test_a_pod_that_gemini_refuses_leaves_when_told(variables: dict[str, s
 
 
 @pytest.mark.parametrize("network", ["refuses", "drops"])
-async def test_an_outage_of_gemini_keeps_no_pod_from_its_calls(variables: dict[str, str], network: str) -> None:
+async def test_a_pod_that_gemini_does_not_answer_takes_calls_and_is_not_ready(
+    variables: dict[str, str], network: str
+) -> None:
     # What is never accepted is connected to, and gets no answer.
     with socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -65,7 +67,18 @@ async def test_an_outage_of_gemini_keeps_no_pod_from_its_calls(variables: dict[s
             server.listen()
         variables["GEMINI_BASE_URL"] = f"https://127.0.0.1:{server.getsockname()[1]}"
         async with worker(variables) as pod:
-            await pod.ready()
+            await pod.logged("Gemini does not answer this pod")
+            await pod.logged("registered worker")
+            code, reason = await pod.get("/readyz")
+            assert (code, reason[:32]) == (503, "Gemini does not answer this pod:")
+
+
+async def test_a_pod_that_gemini_answers_later_is_ready_then(variables: dict[str, str], gemini: Simulator) -> None:
+    gemini.faults.append(Fault("close", "setup", code=1011, times=1000))
+    async with worker(variables) as pod:
+        await pod.logged("Gemini does not answer this pod")
+        gemini.faults.clear()
+        await pod.ready()
 
 
 async def test_an_agent_with_a_model_of_its_own_asks_nobody(variables: dict[str, str], gemini: Simulator) -> None:

@@ -17,7 +17,6 @@ from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
 
 from voice_agent.call.control import Counted, Hello
 from voice_agent.call.errand import Errand, Kind, write
-from voice_agent.gemini import Ending
 from voice_agent.settings import Settings
 from voice_agent.telemetry import metrics
 from voice_agent.worker.drain import Drain, Outcome
@@ -148,36 +147,24 @@ async def test_a_model_that_fails_one_call_keeps_its_pod_from_none(make_settings
     assert (await pod.offer(Offer("a", metadata=errand))).accepted is not None
 
 
-async def test_a_refusal_is_taken_back_by_nothing_but_a_session(
-    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+async def test_a_pod_with_which_gemini_has_had_no_session_is_not_ready_and_takes_new_calls_only(
+    make_settings: Callable[..., Settings],
 ) -> None:
-    refused, silent = Ending("1008", code=1008, at_setup=True), Ending("unreachable", TimeoutError(), at_setup=True)
-    answers = [refused, silent, None]
-
-    async def fails(*_: object) -> Ending | None:
-        reasons.append(pod.server.not_ready())
-        return answers.pop(0)
-
-    reasons: list[str | None] = []
     pod = Pod(make_settings())
-    monkeypatch.setattr("voice_agent.gemini.fails", fails)
-    monkeypatch.setattr("voice_agent.worker.server.ASK_AGAIN_SECONDS", 0.0)
-    await pod.server._until_gemini_accepts()
-    assert answers == []
-    assert reasons == ["not registered with LiveKit yet", *["Gemini refuses this pod: "] * 2]
+    pod.server._on_registered()
+    assert pod.server._acceptance is not None
+    pod.server._acceptance.lacking = "Gemini does not answer this pod: timed out"
+    errand = write(Errand(kind=Kind.HANDOVER, caller="caller", epoch=2, predecessor="agent"))
 
+    moving, new = await pod.offer(Offer("a", metadata=errand)), await pod.offer(Offer("b"))
+    assert moving.rejected_for_good is False
+    assert new.accepted is not None
+    assert pod.server._report_load() < FULL_THRESHOLD
+    assert pod.server.not_ready() == "Gemini does not answer this pod: timed out"
 
-async def test_a_gemini_that_does_not_answer_at_first_is_not_waited_for(
-    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fails(*_: object) -> Ending:
-        return Ending("1011", code=1011, at_setup=True)
-
-    monkeypatch.setattr("voice_agent.gemini.fails", fails)
-    pod = Pod(make_settings())
-    async with asyncio.timeout(5):
-        await pod.server._until_gemini_accepts()
-    assert pod.server.not_ready() == "not registered with LiveKit yet"
+    pod.server._acceptance.lacking = None
+    assert (await pod.offer(Offer("c", metadata=errand))).accepted is not None
+    assert pod.server.not_ready() is None
 
 
 async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(

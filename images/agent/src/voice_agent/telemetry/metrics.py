@@ -25,7 +25,8 @@ CALLS = Counter(
 CALLS_REFUSED = Counter(
     "voice_agent_calls_refused",
     "Calls left to another pod; reason: full, draining, outdated (a newer one shall have what is handed over), or "
-    "no_model (a call of the pod's got no session with Gemini a moment ago; what moves or is taken up goes elsewhere)",
+    "no_model (the pod has had no session with Gemini yet, or a call of it got none a moment ago; what moves or is "
+    "taken up goes elsewhere)",
     ["reason"],
 )
 HANDOVERS = Counter(

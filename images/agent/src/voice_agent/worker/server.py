@@ -15,13 +15,14 @@ from multiprocessing.context import BaseContext
 from livekit.agents import AgentServer, JobRequest
 from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
 from livekit.agents.ipc.supervised_proc import SupervisedProc
+from livekit.agents.utils.aio import cancel_and_wait
 
-from voice_agent import gemini
 from voice_agent.call import errand as errands
 from voice_agent.call import process, session
 from voice_agent.call.errand import Kind
 from voice_agent.settings import Settings
 from voice_agent.telemetry import metrics
+from voice_agent.worker.acceptance import Acceptance
 from voice_agent.worker.control import Jobs
 from voice_agent.worker.drain import Drain, Outcome
 from voice_agent.worker.slots import ALMOST_FULL, FULL_THRESHOLD, NoFreeSlotError, Slots
@@ -38,9 +39,6 @@ PROCESS_START_TIMEOUT_SECONDS = 60
 # For so long the calls that lost the model here are left to other pods. Were it longer, calls that every pod has lost
 # would wait when the model is back.
 LACKS_MODEL_SECONDS = 10.0
-
-# Between questions to a Gemini that will have no session with this pod.
-ASK_AGAIN_SECONDS = 10.0
 
 # By name: what it imports and builds, this process has no use for.
 PRELOAD = "voice_agent.worker.preload"
@@ -92,9 +90,7 @@ class CallServer(AgentServer):
         self.slots = Slots(settings.call_slots, self.running)
         self.outcomes: Counter[Outcome] = Counter()
         self.registered = False
-        self._refusal: str | None = None
-        self._settings = settings
-        self._asks_gemini = asks_gemini
+        self._acceptance = Acceptance(settings) if asks_gemini else None
         self._pod = settings.pod_name
         self._drain_of_pod = drain
         self._standing = standing
@@ -108,11 +104,9 @@ class CallServer(AgentServer):
         """Why no call can come to this pod; None when one can."""
         if self._drain_of_pod.asked:
             return "draining"
-        if self.registered:
-            return None
-        if self._refusal is not None:
-            return f"Gemini refuses this pod: {self._refusal}"
-        return "not registered with LiveKit yet"
+        if self._acceptance is not None and self._acceptance.lacking is not None:
+            return self._acceptance.lacking
+        return None if self.registered else "not registered with LiveKit yet"
 
     def running(self) -> Collection[str]:
         """IDs of the jobs that run."""
@@ -158,38 +152,17 @@ class CallServer(AgentServer):
 
     async def _connection_task(self) -> None:
         # livekit-agents 1.8.9 registers here. LiveKit sends calls to whoever is registered, ready or not.
-        if not self._asks_gemini:
+        if self._acceptance is None:
             await super()._connection_task()
             return
         # Else a rollout of a wrong key would go on to the last pod.
-        await self._until_gemini_accepts()
-        await super()._connection_task()
-
-    async def _until_gemini_accepts(self) -> None:
-        """Wait while Gemini would have no session.
-
-        One that does not answer is not waited for: an outage concerns all pods, and is no reason against this one. But
-        it takes no refusal back.
-        """
-        settings = self._settings
-        client, model = gemini.client(settings), gemini.realtime_model(settings).model
+        await self._acceptance.unless_refused()
+        # An outage concerns all pods: who calls meanwhile is better served by one that asks on than by none.
+        asking = asyncio.create_task(self._acceptance.until_accepted(), name="ask Gemini")
         try:
-            while ending := await gemini.fails(client, model, settings.gemini_voice):
-                if ending.refused:
-                    self._refusal = ending.words
-                elif self._refusal is None:
-                    logger.warning("whether Gemini accepts this pod is not known: %s", ending.words or ending.reason)
-                    return
-                logger.error(
-                    "Gemini refuses this pod, which takes no calls until it is accepted; check the key or the pod's "
-                    "identity, GEMINI_MODEL and GEMINI_VOICE: %s",
-                    self._refusal,
-                )
-                await asyncio.sleep(ASK_AGAIN_SECONDS)
+            await super()._connection_task()
         finally:
-            await client.aio.aclose()
-        if self._refusal is not None:
-            logger.info("Gemini accepts this pod")
+            await cancel_and_wait(asking)
 
     async def _on_request(self, request: JobRequest) -> None:
         if self._drain_of_pod.asked:
@@ -220,6 +193,8 @@ class CallServer(AgentServer):
 
     @property
     def _lacks_model(self) -> bool:
+        if self._acceptance is not None and self._acceptance.lacking is not None:
+            return True
         return time.monotonic() - self.jobs.model_lost_at < LACKS_MODEL_SECONDS
 
     @property
