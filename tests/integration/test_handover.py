@@ -13,12 +13,12 @@ from livekit import rtc
 from livekit.protocol.agent_pb.agent_session import AgentSessionMessage
 
 from lab.callers import CallFleet, CallPlan, CallReport, assert_ok
-from lab.gemini import Simulator
+from lab.gemini import Simulator, simulator
 from lab.livekit import LiveKit
 from lab.peer import ask, called_for, dispatches, participant
 from lab.signals import Kind
 from lab.two_pods import one_pod, two_pods
-from lab.worker import worker
+from lab.worker import environment, worker
 from voice_agent.call.handover.wire import ALIVE, MEET, STATE_TOPIC, TAKE, TAKEN
 
 AGENTS = str(Path(__file__).parent / "agents")
@@ -182,18 +182,38 @@ async def test_the_old_agent_carries_on_when_the_successor_dies(
     unnoticed(report)
 
 
-async def test_a_successor_that_cannot_reach_the_model_is_not_given_the_call(
-    variables: dict[str, str], plan: CallPlan
+@pytest.mark.parametrize("patience", ["1", "60"])
+async def test_a_successor_that_cannot_reach_the_model_any_more_is_not_given_the_call(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, patience: str
 ) -> None:
-    nowhere = {"GEMINI_BASE_URL": "https://127.0.0.1:9", "GEMINI_RECONNECT_SECONDS": "1"}
-    async with two_pods(variables, plan, only_two=nowhere) as (one, two, fleet):
+    # With less than the agent before waits for, and with more.
+    plan = replace(plan, give_up_after=15)
+    async with AsyncExitStack() as near:
+        there = environment(livekit, await near.enter_async_context(simulator()))
+        only_two = {**there, "GEMINI_RECONNECT_SECONDS": patience}
+        async with two_pods(variables, plan, only_two=only_two) as (one, two, fleet):
+            await near.aclose()
+            one.send(TERM)
+            await two.logged("call not taken over")
+            # Nor is it asked again at once.
+            await one.logged("no pod has a free slot")
+            await fleet.more_answers(2)
+            [report] = await fleet.finish()
+            assert await one.exit_code() == 0
+    assert report.pods == ["one"]
+    unnoticed(report)
+
+
+async def test_a_pod_that_has_never_reached_the_model_is_not_asked(variables: dict[str, str], plan: CallPlan) -> None:
+    nowhere = {"GEMINI_BASE_URL": "https://127.0.0.1:9"}
+    async with one_pod(variables, plan) as (one, fleet), worker({**variables, **nowhere}, pod="two") as two:
+        await two.logged("registered worker")
         one.send(TERM)
-        await two.logged("call not taken over")
-        # Nor is it asked again at once.
         await one.logged("no pod has a free slot")
         await fleet.more_answers(2)
         [report] = await fleet.finish()
         assert await one.exit_code() == 0
+        assert await two.metric('voice_agent_calls_refused_total{reason="no_model"}') > 0
     assert report.pods == ["one"]
     unnoticed(report)
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -255,13 +256,17 @@ async def test_an_agent_that_cannot_reach_the_model_leaves_its_caller_to_the_kee
 async def test_a_pod_that_takes_a_call_up_and_cannot_reach_the_model_leaves_it_to_the_keepers_and_knows_why(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper, network: str
 ) -> None:
-    # What is never accepted is connected to, and gets no answer.
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1] if network == "drops" else 9
-        nowhere = {"GEMINI_BASE_URL": f"https://127.0.0.1:{port}", "GEMINI_RECONNECT_SECONDS": "1"}
+    async with AsyncExitStack() as near:
+        gemini = await near.enter_async_context(simulator())
+        there = environment(livekit, gemini) | {"GEMINI_RECONNECT_SECONDS": "1"}
         # Not before the agent does, does the caller give up.
-        async with two_pods(variables, replace(plan, give_up_after=10), only_two=nowhere) as (one, two, _):
+        async with two_pods(variables, replace(plan, give_up_after=10), only_two=there) as (one, two, _):
             await keeper.whole_snapshot(await keeper.tethered())
+            await near.aclose()
+            if network == "drops":
+                # What is never accepted is connected to, and gets no answer.
+                address = urlsplit(gemini.url)
+                near.enter_context(socket.create_server((address.hostname, address.port)))
             one.send_to_group(signal.SIGKILL)
             lost, _ = await asyncio.wait_for(keeper.ended.get(), 10)
             await _recover(livekit, lost)

@@ -53,7 +53,13 @@ async def test_a_dispatch_that_nobody_takes_is_given_up(monkeypatch: pytest.Monk
 
 
 class Room:
-    """A room with the caller and two agents; its API, whose dispatches nobody is seen to take."""
+    """A room with the caller and two agents; its API, whose dispatches nobody is seen to take.
+
+    Attributes:
+        starved: how often the first agent will say that it is.
+        silent: whether it answers no more.
+        removed: who was put out of the room.
+    """
 
     name = "room"
 
@@ -61,14 +67,15 @@ class Room:
         agent, standard = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
         kinds = {"caller": standard, "first": agent, "second": agent}
         self.remote_participants = {name: SimpleNamespace(identity=name, kind=kind) for name, kind in kinds.items()}
-        self.local_participant = self.agent_dispatch = self
+        self.local_participant = self.agent_dispatch = self.room = self
         self.identity = "agent"
         self.methods: dict[str, Any] = {}
         self.made: list[str] = []
         self.deleted: list[str] = []
         self.changed = asyncio.Condition()
         self.starved = 0
-        """How often the first agent will say that it is."""
+        self.silent = False
+        self.removed: list[str] = []
         self.watched = asyncio.Event()
 
     def on(self, *_: object) -> None:
@@ -81,6 +88,8 @@ class Room:
         async with self.changed:
             self.starved -= 1
             self.changed.notify_all()
+        if self.silent:
+            await asyncio.Event().wait()
         return Condition(starved=self.starved >= 0).model_dump_json()
 
     def register_rpc_method(self, name: str, method: Any) -> None:
@@ -96,6 +105,11 @@ class Room:
             self.made.append(errand.nonce)
             self.changed.notify_all()
         return api.AgentDispatch(id=f"AD_{len(self.made)}")
+
+    async def remove_participant(self, identity: api.RoomParticipantIdentity) -> None:
+        async with self.changed:
+            self.removed.append(identity.identity)
+            self.changed.notify_all()
 
     async def get_dispatch(self, dispatch: str, room: str) -> api.AgentDispatch:
         return api.AgentDispatch(id=dispatch)
@@ -212,6 +226,44 @@ async def test_no_processor_is_waited_for_where_time_is_short(monkeypatch: pytes
         assert not given.is_set()
         deadline.move(calm.HURRY_SECONDS)
         await asyncio.wait_for(given.wait(), 10)
+
+
+async def test_one_that_has_died_is_not_given_the_call_at_the_deadline_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offer, "ALIVE_WITHIN_SECONDS", 0.05)
+    room, deadline = Room(), Deadline(600)
+    async with _offered(monkeypatch, room, deadline, Looks(sys.maxsize)) as given:
+        room.silent = True
+        monkeypatch.setattr(boundary, "is_now", lambda _: False)
+        deadline.move(0)
+        await room.until(lambda: bool(room.removed))
+    assert room.removed == ["first"]
+    assert not given.is_set()
+
+
+async def test_a_successor_that_dies_with_the_call_is_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offer, "TAKEN_WITHIN_SECONDS", 600.0)
+    monkeypatch.setattr(offer, "ASK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(offer, "ALIVE_WITHIN_PATIENT_SECONDS", 0.05)
+    room = Room()
+    attempt = offer._Attempt(_call(room), Deadline(600), {}, lambda: None)
+    attempt._successor = "first"
+    waiting = asyncio.create_task(attempt._until_taken())
+    await room.until(lambda: room.starved < -2)
+    assert not waiting.done(), "one that lives may be slow"
+    room.silent = True
+    with pytest.raises(offer.NoSuccessorError, match="did not say"):
+        await asyncio.wait_for(waiting, 10)
+
+
+async def test_a_successor_that_is_slow_may_take_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offer, "ASK_AGAIN_SECONDS", 0.01)
+    room = Room()
+    attempt = offer._Attempt(_call(room), Deadline(600), {}, lambda: None)
+    attempt._successor = "first"
+    waiting = asyncio.create_task(attempt._until_taken())
+    await room.until(lambda: room.starved < -2)
+    attempt._taken.set()
+    await asyncio.wait_for(waiting, 10)
 
 
 async def test_a_caller_who_is_away_is_waited_for_and_counts_as_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from voice_agent.call.absence import caller_in
 from voice_agent.call.control import Restored
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import Fence, holder
-from voice_agent.call.handover.offer import API_ERRORS
+from voice_agent.call.handover.offer import API_ERRORS, TAKEN_WITHIN_SECONDS
 from voice_agent.call.handover.take import TakeError, Taking
 from voice_agent.call.handover.wire import departure
 from voice_agent.call.live import Call, enter_silently
@@ -27,6 +27,7 @@ from voice_agent.call.process import prepared
 from voice_agent.call.serving import agent_at, agent_session, announce, answer_for, describe, talk, tether
 from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, Unusable
 from voice_agent.gemini import CONNECT_TIMEOUT_SECONDS, ResumableSession
+from voice_agent.telemetry import metrics
 from voice_agent.telemetry.traces import tracer
 from voice_agent.tether.wire import Ending
 
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 # The successor must hear the caller before the call is cut over: its own ears open some 0.2 s after it joins.
 HEARS_WITHIN_SECONDS = 2.0
+# Less than the agent before waits for, so that the caller is answered again the sooner.
+CONNECTED_WITHIN_SECONDS = TAKEN_WITHIN_SECONDS - 2.0
 # Beyond the time that the model is tried for, which counts from the first attempt's end and is looked at after each:
 # the first attempt, the last, and the trial that tells whether it is the pod that is refused.
 READY_WITHIN_SECONDS = 3 * CONNECT_TIMEOUT_SECONDS + 5.0
@@ -142,8 +145,7 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
             await _hears(model)
         snapshot, cut = await taking.take()
         await _put_in_place(call, snapshot)
-        await call.resume(snapshot.model, cut=cut)
-        _require_model(call)
+        await _go_on(call, snapshot, cut)
         await taking.taken()
     except (TakeError, SnapshotError) as reason:
         logger.warning("call not taken over: %s", reason)
@@ -166,12 +168,19 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
     context.add_shutdown_callback(stop_tidying)
 
 
-def _require_model(call: Call) -> None:
-    """See that the agent before, who may still reach the model, does not leave the call to one that cannot.
+async def _go_on(call: Call, snapshot: Snapshot, cut: float) -> None:
+    """Go on where the agent before has stopped, who may still reach the model, and waits to hear that this one does.
 
     Raises:
-        TakeError: the model was given up.
+        TakeError: the model was given up, or not reached in time.
     """
+    try:
+        async with asyncio.timeout(CONNECTED_WITHIN_SECONDS):
+            await call.resume(snapshot.model, cut=cut)
+    except TimeoutError:
+        # So that the pod is not asked again at once.
+        metrics.count(metrics.MODEL_LOST, metrics.UNREACHABLE)
+        raise TakeError("the model was not reached in time") from None
     if not call.is_running:
         raise TakeError("the model cannot be talked to from here")
 

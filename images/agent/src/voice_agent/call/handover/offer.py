@@ -42,6 +42,8 @@ DISPATCHES = 3
 # A successor without a warm process starts one (3 s on an idle core, several times that on a starved one).
 MET_WITHIN_SECONDS = 30.0
 TAKEN_WITHIN_SECONDS = 10.0
+# It takes some tenths of a second, and longer where it is starved or Gemini is slow.
+ASK_AGAIN_SECONDS = 1.0
 # A successor that lives answers in some ten milliseconds; one that is starved may take longer, while there is time.
 ALIVE_WITHIN_SECONDS = 1.5
 ALIVE_WITHIN_PATIENT_SECONDS = 3.0
@@ -178,7 +180,7 @@ class _Attempt:
             # Once more: with what the caller has said, and functions have returned since.
             await self._send(await self._call.hold(), cut_off=cut_off)
             self._stated.set_result(None)
-            await self._until(self._taken, TAKEN_WITHIN_SECONDS, "it did not say that it has the call")
+            await self._until_taken()
             self._call.ending = Ending.HANDED_OVER
         except NoSuccessorError:
             await self._carry_on()
@@ -210,17 +212,31 @@ class _Attempt:
             await boundary.until(self._call, self._deadline, self._gone, lambda: patient() and self._processor.starved)
             if self._gone.is_set():
                 raise NoSuccessorError("it left while we waited for the turn's end")
-            if self._deadline.passed:
-                return
             within = ALIVE_WITHIN_PATIENT_SECONDS if calm.patience(self._deadline.left) else ALIVE_WITHIN_SECONDS
             successor = await condition(self._room, self._successor, within)
             if successor is None:
                 await self._remove_successor()
                 raise NoSuccessorError("it does not answer any more")
+            if self._deadline.passed:
+                return
             if patient() and (successor.starved or self._processor.starved):
                 await asyncio.sleep(calm.POLL_SECONDS)
             elif boundary.is_now(self._call):
                 return
+
+    async def _until_taken(self) -> None:
+        """Wait until the successor says that it has the call; nobody answers the caller meanwhile."""
+        until = time.monotonic() + TAKEN_WITHIN_SECONDS
+        while not self._taken.is_set():
+            try:
+                await self._until(self._taken, ASK_AGAIN_SECONDS, "it did not say that it has the call")
+            except NoSuccessorError:
+                left = until - time.monotonic()
+                if self._gone.is_set() or left <= 0:
+                    raise
+                lives = await condition(self._room, self._successor, min(ALIVE_WITHIN_PATIENT_SECONDS, left))
+                if lives is None and not self._taken.is_set():
+                    raise
 
     async def _carry_on(self) -> None:
         # It may only be slow: without this both would speak.
