@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -27,7 +28,8 @@ BUILDS = (
 # Linters and renders: no clock, no server. They get what the others leave.
 COMPUTING = ("-m", "not cluster", "tests/lint", "tools/tests", "tests/examples", "tests/chart")
 # In this order: those of a call or two each, which share the processors, and beside which the images are built; those
-# on the cluster that hold no call; those of many calls, and pods that start under them.
+# on the cluster that hold no call, and see what is mounted on the machine, as while an image is built; those of many
+# calls, and pods that start under them.
 LIVE = (
     ("@tests/side-by-side.args", "-m", "not cluster and not image", *_ON_MACHINE),
     ("-m", "cluster or image", *_ON_MACHINE, "tests/chart"),
@@ -50,9 +52,13 @@ def run() -> int:
     _LOG.parent.mkdir(parents=True, exist_ok=True)
     with _LOG.open("w+") as log:
         print(f"tests: {' '.join(COMPUTING[2:])} run beside the others, see {_LOG.relative_to(ROOT)}", flush=True)
-        beside = _Beside([*BUILDS, _pytest(COMPUTING)], log)
+        beside = _Beside(BUILDS, _pytest(COMPUTING), log)
         try:
-            results = [_followed(arguments) for arguments in LIVE]
+            results = [_followed(LIVE[0])]
+            if not beside.is_built(wait=False):
+                print("tests: waiting for the images, which are still being built: see there", flush=True)
+                beside.is_built(wait=True)
+            results += [_followed(arguments) for arguments in LIVE[1:]]
             code = beside.wait()
         finally:
             beside.end()
@@ -96,11 +102,18 @@ def _leave(*_: object) -> None:
 
 
 class _Beside:
-    """Commands that run one after the other with what processor time others leave."""
+    """Commands that run one after the other with what processor time others leave.
 
-    def __init__(self, commands: Sequence[Sequence[str]], log: IO[str]) -> None:
-        # A shell's: it goes on after a command that fails, and leaves with the last one's code.
-        script = "\n".join(shlex.join(command) for command in commands)
+    Args:
+        builds: what others wait for; one that fails keeps none from the next.
+        last: the command that follows them.
+        log: what all of them say.
+    """
+
+    def __init__(self, builds: Sequence[Sequence[str]], last: Sequence[str], log: IO[str]) -> None:
+        # Closed by the shell when all is built, or by its end.
+        self._built, building = os.pipe()
+        script = "\n".join([*(shlex.join(command) for command in builds), f"exec {building}>&-", shlex.join(last)])
         self._process = subprocess.Popen(
             ["nice", "-n", "19", "bash", "-c", script],
             cwd=ROOT,
@@ -108,11 +121,17 @@ class _Beside:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=[building],
         )
+        os.close(building)
         # Linux gives every session the same share of the processors, whatever niceness its processes have among
         # themselves: see "autogroup" in sched(7). Not every kernel has it.
         with suppress(OSError):
             Path(f"/proc/{self._process.pid}/autogroup").write_text("19")
+
+    def is_built(self, *, wait: bool) -> bool:
+        """Whether all builds have ended; True if that is waited for."""
+        return bool(select.select([self._built], [], [], None if wait else 0)[0])
 
     def wait(self) -> int:
         """The last command's exit code, as soon as all have ended."""
@@ -129,6 +148,7 @@ class _Beside:
                 time.sleep(0.1)
             os.killpg(group, signal.SIGKILL)
         self._process.wait()
+        os.close(self._built)
 
 
 def _pytest(arguments: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 import time
 import tomllib
@@ -36,7 +37,7 @@ def test_what_runs_beside_is_ended_with_all_that_it_started(tmp_path: Path) -> N
         "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))",
     )
     with (tmp_path / "log").open("w") as log:
-        beside = _Beside([[sys.executable, "-c", f"{script}; time.sleep(600)", str(pid)], ["true"]], log)
+        beside = _Beside([[sys.executable, "-c", f"{script}; time.sleep(600)", str(pid)]], ["true"], log)
         deadline = time.monotonic() + 60
         while not (pid.exists() and pid.read_text()):
             assert time.monotonic() < deadline
@@ -47,8 +48,23 @@ def test_what_runs_beside_is_ended_with_all_that_it_started(tmp_path: Path) -> N
 
 def test_one_that_fails_beside_keeps_none_from_the_next_and_the_last_ones_code_counts(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w+") as log:
-        beside = _Beside([["false"], [sys.executable, "-c", "print('said'); raise SystemExit(3)"]], log)
+        beside = _Beside([["false"]], [sys.executable, "-c", "print('said'); raise SystemExit(3)"], log)
         assert beside.wait() == 3
         beside.end()
         log.seek(0)
         assert log.read() == "said\n"
+
+
+def test_what_is_built_beside_can_be_waited_for(tmp_path: Path) -> None:
+    may_end = tmp_path / "may-end"
+    os.mkfifo(may_end)
+    with (tmp_path / "log").open("w+") as log:
+        beside = _Beside([["false"], ["cat", str(may_end)]], ["sleep", "600"], log)
+        try:
+            assert not beside.is_built(wait=False)
+            may_end.write_text("built\n")
+            assert beside.is_built(wait=True)
+            assert log.seek(0) == 0
+            assert log.read() == "built\n"
+        finally:
+            beside.end()
