@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from livekit import api
-from livekit.protocol.agent import Job
-from livekit.protocol.agent_dispatch import AgentDispatchState
 from livekit.protocol.models import ParticipantInfo
 
 from voice_agent.call import errand as errands
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import CALLER_ATTRIBUTE, EPOCH_ATTRIBUTE
-from voice_agent.keeper import recovery
+from voice_agent.keeper import recovery, sending
 from voice_agent.keeper.alone import AlwaysLeading
 from voice_agent.keeper.fleet import Known
 from voice_agent.keeper.ports import Leadership
@@ -25,59 +22,7 @@ from voice_agent.keeper.recovery import Recovery, Result
 from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.wire import Loss, Tethered
 
-LOST = Tethered("room", "RM_1", "caller", 1, "AJ_1", "AD_1", "pod-1", "node-1", "agent-1", "voice-agent")
-
-
-class Room:
-    """LiveKit with one room, in which the caller waits; a worker takes every job."""
-
-    def __init__(self, metadata: str) -> None:
-        self.room = self.agent_dispatch = self
-        self.dispatches = {"AD_1": api.AgentDispatch(id="AD_1", room="room", metadata=metadata)}
-        self.created: list[api.CreateAgentDispatchRequest] = []
-        self.removed: list[str] = []
-        self.agents: list[ParticipantInfo] = []
-        self.unanswered = 0
-        """How many dispatches go to a worker that stands still."""
-
-    def tethers(
-        self, agent: Tethered | Callable[[], Tethered], after: int = 1, loss: Loss | None = None
-    ) -> Callable[[str], Known | None]:
-        """An agent that is tethered once so many dispatches have been made, and lost at once if it is to be."""
-
-        def known(_: str) -> Known | None:
-            if len(self.created) < after:
-                return None
-            return Known(agent() if callable(agent) else agent, loss=loss)
-
-        return known
-
-    async def list_rooms(self, _: api.ListRoomsRequest) -> api.ListRoomsResponse:
-        return api.ListRoomsResponse(rooms=[api.Room(name="room", sid="RM_1")])
-
-    async def list_participants(self, _: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
-        return api.ListParticipantsResponse(participants=[ParticipantInfo(identity="caller"), *self.agents])
-
-    async def remove_participant(self, who: api.RoomParticipantIdentity) -> None:
-        self.removed.append(who.identity)
-
-    async def create_dispatch(self, request: api.CreateAgentDispatchRequest) -> api.AgentDispatch:
-        self.created.append(request)
-        name = f"AD_{len(self.created) + 1}"
-        jobs = [Job(id="AJ_2")] if len(self.created) > self.unanswered else []
-        state = AgentDispatchState(jobs=jobs)
-        self.dispatches[name] = api.AgentDispatch(id=name, room="room", metadata=request.metadata, state=state)
-        return self.dispatches[name]
-
-    async def get_dispatch(self, dispatch: str, _: str) -> api.AgentDispatch | None:
-        return self.dispatches.get(dispatch)
-
-    async def delete_dispatch(self, dispatch: str, _: str) -> None:
-        del self.dispatches[dispatch]
-
-
-async def supersede(*_: Any) -> None:
-    """No tether of this keeper's is told."""
+from .waiting_room import LOST, Room, supersede
 
 
 async def recovered(room: Room, call: Tethered) -> Errand:
@@ -201,20 +146,6 @@ async def test_a_call_that_has_another_agent_by_the_time_that_livekit_answers_is
     assert not room.dispatches, "the lost agent's is used up"
 
 
-async def test_a_keeper_that_leads_no_more_sends_no_further_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Losing(Room):
-        async def create_dispatch(self, request: api.CreateAgentDispatchRequest) -> api.AgentDispatch:
-            lead.leading = False
-            return await super().create_dispatch(request)
-
-    monkeypatch.setattr(recovery, "ASSIGNED_WITHIN_SECONDS", 0.1)
-    room, lead = Losing(""), SimpleNamespace(leading=True)
-    room.unanswered = 99
-    looking = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: None, cast(Leadership, lead))
-    assert await looking.run(LOST) is Result.LEFT_TO_ANOTHER
-    assert len(room.created) == 1
-
-
 @pytest.mark.parametrize("when", ["before", "while LiveKit is asked"])
 async def test_an_agent_that_is_back_keeps_its_call(when: str) -> None:
     class Slow(Room):
@@ -243,7 +174,7 @@ async def test_of_a_fleet_that_was_given_another_name_agents_are_asked_for_by_bo
             self.unanswered = len(self.created) + (request.agent_name != "florist")
             return await super().create_dispatch(request)
 
-    monkeypatch.setattr(recovery, "ASSIGNED_WITHIN_SECONDS", 0.02)
+    monkeypatch.setattr(sending, "ASSIGNED_WITHIN_SECONDS", 0.02)
     room = Renamed("")
     agent = replace(LOST, epoch=3, dispatch_id="AD_4")
     looking = Recovery(
@@ -258,7 +189,7 @@ async def test_an_agent_that_is_lost_as_soon_as_it_came_is_not_waited_for() -> N
     known = room.tethers(replace(LOST, epoch=2, dispatch_id="AD_2"), loss=Loss.CLOSED)
     came: list[int] = []
     looking = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, known, AlwaysLeading())
-    async with asyncio.timeout(recovery.TETHERED_WITHIN_SECONDS / 2):
+    async with asyncio.timeout(sending.TETHERED_WITHIN_SECONDS / 2):
         assert await looking.run(LOST, lambda: came.append(len(room.created))) is Result.RECOVERED
     assert came == [1]
 
@@ -284,39 +215,6 @@ def test_an_errand_of_an_older_keeper_is_understood() -> None:
     errand = errands.read('{"voice-agent": {"kind": "recovery", "caller": "caller", "epoch": 2}}')
 
     assert errand == Errand(kind=Kind.RECOVERY, caller="caller", epoch=2)
-
-
-@pytest.mark.parametrize(("epoch", "result"), [("2", Result.RECOVERED), ("1", Result.GIVEN_UP)])
-async def test_an_agent_that_is_tethered_elsewhere_is_known_by_what_it_says_in_the_room(
-    monkeypatch: pytest.MonkeyPatch, epoch: str, result: Result
-) -> None:
-    monkeypatch.setattr(recovery, "TETHERED_WITHIN_SECONDS", 0.05)
-    monkeypatch.setattr(recovery, "GIVE_UP_SECONDS", 1.0)
-    room = Room("gold")
-    attributes = {EPOCH_ATTRIBUTE: epoch, CALLER_ATTRIBUTE: "caller"}
-    room.agents = [ParticipantInfo(identity="agent-2", kind=ParticipantInfo.Kind.AGENT, attributes=attributes)]
-
-    keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: None, AlwaysLeading())
-
-    assert await keeper.run(LOST) is result
-    assert ("AD_2" in room.dispatches) is (result is Result.RECOVERED), "deleting its dispatch would end the agent"
-
-
-@pytest.mark.parametrize(("silent", "unanswered"), [(True, 2), (False, 1)], ids=["never-answers", "full-for-a-moment"])
-async def test_a_dispatch_that_no_worker_takes_does_not_hold_up_the_next_of_the_same_try(
-    monkeypatch: pytest.MonkeyPatch, silent: bool, unanswered: int
-) -> None:
-    monkeypatch.setattr(recovery, "ASSIGNED_WITHIN_SECONDS", 0.4)
-    room = Room("gold")
-    room.unanswered = unanswered
-    taken = f"AD_{unanswered + 2}"
-    served = replace(LOST, epoch=2, dispatch_id=taken)
-
-    keeper = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, room.tethers(served), AlwaysLeading())
-
-    assert await keeper.run(LOST, silent=silent) is Result.RECOVERED
-    assert len({request.metadata for request in room.created}) == 1, "they are one try, with one epoch"
-    assert list(room.dispatches) == [taken]
 
 
 OURS = replace(LOST, epoch=2, dispatch_id="AD_2", agent_identity="agent-ours")

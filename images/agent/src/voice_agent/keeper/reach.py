@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from livekit import api
 
+from voice_agent.keeper.people import API_ERRORS
 from voice_agent.keeper.ports import Lead
-from voice_agent.keeper.recovery import API_ERRORS
 
 logger = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ from livekit.protocol import agent as agent_protocol
 from livekit.protocol import models
 
 from voice_agent.call import errand as errands
+from voice_agent.keeper.people import API_ERRORS
 from voice_agent.keeper.ports import Leadership, Peers
-from voice_agent.keeper.recovery import API_ERRORS
 from voice_agent.telemetry import metrics
 from voice_agent.tether.wire import Tethered
 

@@ -6,36 +6,25 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-import aiohttp
 from livekit import api
 from livekit.protocol import models
 
 from voice_agent.call.absence import RETURNS_WITHIN_SECONDS
-from voice_agent.call.errand import Errand, Kind, read, write
+from voice_agent.call.errand import read
 from voice_agent.call.fence import epoch_told, serves
 from voice_agent.keeper.fleet import Known
+from voice_agent.keeper.people import API_ERRORS, agents, participants, unless_gone
 from voice_agent.keeper.ports import Leadership
+from voice_agent.keeper.sending import TETHERED_WITHIN_SECONDS, NoAgentError, Sending, delete_dispatch
 from voice_agent.state.store import Store, StoreError
 from voice_agent.tether.wire import Tethered
 
 logger = logging.getLogger(__name__)
 
-API_ERRORS = (api.TwirpError, aiohttp.ClientError, TimeoutError)
-
-# A dispatch that finds no worker at once never finds one (livekit-server 1.13.5): it must be made again.
-ASSIGNED_WITHIN_SECONDS = 2.0
-# Of a pod that is gone for good the others answer at once, but one may be full for a moment: while the successor of a
-# handover that the death cut off has not left it yet.
-_DISPATCHES_AT_ONCE = 2
-# Where one worker in two never answers, four dispatches of half a second each miss the other in 6 % of all cases.
-_DISPATCHES_AT_ONCE_IF_SILENT = 4
-# The successor may have to start a process (3 s on an idle core, several times that on a starved one).
-TETHERED_WITHIN_SECONDS = 20.0
 # Then the caller has waited for longer than anybody does.
 GIVE_UP_SECONDS = 120.0
 _FIRST_PAUSE_SECONDS = 0.25
@@ -68,20 +57,6 @@ class _Sent:
 
     dispatches: frozenset[str]
     before: frozenset[str]
-
-
-class _NoAgentError(Exception):
-    """No agent came; the message says at which step."""
-
-
-@contextmanager
-def _unless_gone() -> Iterator[None]:
-    """Pass over what LiveKit does not know, or knows no more."""
-    try:
-        yield
-    except api.TwirpError as error:
-        if error.code != api.TwirpErrorCode.NOT_FOUND:
-            raise
 
 
 class Recovery:
@@ -166,10 +141,10 @@ class Recovery:
                 _, told, before = await asyncio.gather(
                     self._fence(call, epoch), self._job_metadata(call), self._agents(call.room)
                 )
-                at_once = _DISPATCHES_AT_ONCE_IF_SILENT if silent else _DISPATCHES_AT_ONCE
                 asked = replace(call, agent_name=next(names))
-                sent = await self._send_agent(asked, epoch, told, before, at_once=at_once)
-            except (_NoAgentError, StoreError, *API_ERRORS) as error:
+                sending = Sending(self._client, self._known, self._leadership, asked, epoch, before)
+                sent = await sending.run(told, silent=silent)
+            except (NoAgentError, StoreError, *API_ERRORS) as error:
                 logger.warning("call %s has no agent yet: %s", call.call, str(error) or type(error).__name__)
             except Exception:
                 logger.exception("call %s has no agent yet", call.call)
@@ -185,7 +160,7 @@ class Recovery:
         began = time.monotonic()
         while True:
             listed = self._client.room.list_rooms(api.ListRoomsRequest(names=[call.room]))
-            rooms, people = await asyncio.gather(listed, self._participants(call.room))
+            rooms, people = await asyncio.gather(listed, participants(self._client, call.room))
             if all(room.sid != call.room_sid for room in rooms.rooms):
                 return False
             if any(p.identity == call.caller and p.kind != models.ParticipantInfo.Kind.AGENT for p in people):
@@ -200,125 +175,28 @@ class Recovery:
         if not call.agent_identity:  # no agent ever came
             return
         stale = api.RoomParticipantIdentity(room=call.room, identity=call.agent_identity)
-        with _unless_gone():
+        with unless_gone():
             await self._client.room.remove_participant(stale)
-
-    async def _send_agent(
-        self, call: Tethered, epoch: int, told: str, before: frozenset[str], *, at_once: int
-    ) -> frozenset[str]:
-        """Send an agent; returns the dispatches that were made for it.
-
-        Args:
-            call: the lost one.
-            epoch: of the agent.
-            told: what the call's first agent was told by its dispatch.
-            before: agents in the room that are not the one that is sent, such as the successor of a handover that was
-                under way; it finds out, and leaves.
-            at_once: how many dispatches may wait for a worker's answer at the same time. Of two agents that come, the
-                second finds the first in the room, and leaves.
-        """
-        errand = Errand(kind=Kind.RECOVERY, caller=call.caller, epoch=epoch, job_metadata=told)
-        request = api.CreateAgentDispatchRequest(agent_name=call.agent_name, room=call.room, metadata=write(errand))
-        sent: list[str] = []
-        try:
-            await self._until_assigned(request, sent, before, at_once)
-            await self._until_served(call, epoch)
-        except BaseException:
-            # At the end of our patience, and of the keeper, too: it would bring an agent too many.
-            await asyncio.shield(asyncio.gather(*(self._delete_dispatch(each, call.room) for each in sent)))
-            raise
-        return frozenset(sent)
-
-    async def _until_assigned(
-        self, request: api.CreateAgentDispatchRequest, sent: list[str], before: frozenset[str], at_once: int
-    ) -> None:
-        for _ in range(at_once):
-            if not self._leadership.leading:
-                raise _NoAgentError("another keeper leads")
-            dispatch = await self._client.agent_dispatch.create_dispatch(request)
-            sent.append(dispatch.id)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ASSIGNED_WITHIN_SECONDS / at_once):
-                    await self._assigned(sent, request.room, before)
-                return
-        raise _NoAgentError("no pod has a free slot")
-
-    async def _until_served(self, call: Tethered, epoch: int) -> None:
-        try:
-            await self._within(
-                TETHERED_WITHIN_SECONDS, self._tethered(call, epoch), "the agent that was sent is silent"
-            )
-        except _NoAgentError:
-            if not await self._serves(call, epoch):
-                raise
 
     async def _job_metadata(self, call: Tethered) -> str:
         """What the call's first agent was told by its dispatch, as far as the lost agent's dispatch knows."""
         if not call.dispatch_id:
             return ""
         dispatch = None
-        with _unless_gone():
+        with unless_gone():
             dispatch = await self._client.agent_dispatch.get_dispatch(call.dispatch_id, call.room)
         if dispatch is None:
             return ""
         errand = read(dispatch.metadata)
         return errand.job_metadata if errand else dispatch.metadata
 
-    async def _within(self, seconds: float, event: Awaitable[None], failure: str) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await event
-        except TimeoutError:
-            raise _NoAgentError(failure) from None
-
-    async def _assigned(self, dispatches: Sequence[str], room: str, before: frozenset[str]) -> None:
-        """Wait until a job is seen, or the agent itself: LiveKit does not always tell of the job at once."""
-        while True:
-            for dispatch in dispatches:
-                found = await self._client.agent_dispatch.get_dispatch(dispatch, room)
-                if found is not None and found.state.jobs:
-                    return
-            if await self._agents(room) - before:
-                return
-            await asyncio.sleep(_POLL_SECONDS)
-
     async def _agents(self, room: str) -> frozenset[str]:
-        people = await self._participants(room)
-        return frozenset(each.identity for each in people if each.kind == models.ParticipantInfo.Kind.AGENT)
-
-    async def _participants(self, room: str) -> Sequence[models.ParticipantInfo]:
-        answer = api.ListParticipantsResponse()
-        with _unless_gone():
-            answer = await self._client.room.list_participants(api.ListParticipantsRequest(room=room))
-        return list(answer.participants)
-
-    async def _tethered(self, call: Tethered, epoch: int) -> None:
-        # A higher one is that of an agent that LiveKit has sent by itself. One that was lost at once is a loss of its
-        # own, and need not be waited for.
-        while (known := self._known(call.call)) is None or known.call.epoch < epoch:  # noqa: ASYNC110 - for a moment
-            await asyncio.sleep(_POLL_SECONDS)
+        return frozenset(each.identity for each in await agents(self._client, room))
 
     def _agent_of(self, call: str) -> Tethered | None:
         """The call's agent that is tethered now; None if none is."""
         known = self._known(call)
         return known.call if known and not known.loss else None
-
-    async def _serves(self, call: Tethered, epoch: int) -> bool:
-        """Whether an agent in the room says that it has the call.
-
-        One of another cluster is tethered to that one's keepers; and this keeper may be cut off from the pods.
-        """
-        try:
-            people = await self._participants(call.room)
-        except API_ERRORS:
-            # Were a failed look taken for a no, the agent would be ended.
-            await asyncio.sleep(_LOOK_SECONDS)
-            people = await self._participants(call.room)
-        return any(
-            (epoch_told(each.attributes, call.caller) or 0) >= epoch
-            for each in people
-            if each.kind == models.ParticipantInfo.Kind.AGENT
-        )
 
     async def _tidy(self, call: Tethered, sent: _Sent) -> None:
         """Delete the dispatches of the agents that do not have the call, once it is known which has it.
@@ -335,7 +213,7 @@ class Recovery:
                 known = self._known(call.call)
                 if known is not None and known.call.dispatch_id in sent.dispatches:
                     idle = sent.dispatches - {known.call.dispatch_id}
-                    await asyncio.gather(*(self._delete_dispatch(each, call.room) for each in idle))
+                    await asyncio.gather(*(delete_dispatch(self._client, each, call.room) for each in idle))
                 return
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
@@ -345,18 +223,15 @@ class Recovery:
             else:
                 if not rivals:
                     used_up = ({call.dispatch_id} | sent.dispatches) - {agent.dispatch_id}
-                    await asyncio.gather(*(self._delete_dispatch(each, call.room) for each in used_up))
+                    await asyncio.gather(*(delete_dispatch(self._client, each, call.room) for each in used_up))
                     return
             await asyncio.sleep(_POLL_SECONDS)
         logger.warning("call %s has several agents in its room; their dispatches stay", call.call)
 
     async def _rivals(self, call: Tethered, agent: Tethered, before: frozenset[str]) -> bool:
         """Whether another agent in the room has the call, or may be about to, so that `agent` may leave for it."""
-        for each in await self._participants(call.room):
-            if each.kind != models.ParticipantInfo.Kind.AGENT or each.identity in {
-                agent.agent_identity,
-                call.agent_identity,
-            }:
+        for each in await agents(self._client, call.room):
+            if each.identity in {agent.agent_identity, call.agent_identity}:
                 continue
             epoch = epoch_told(each.attributes, call.caller)
             if epoch is None and (each.identity in before or serves(each.attributes)):
@@ -364,12 +239,3 @@ class Recovery:
             if epoch is None or epoch >= agent.epoch:
                 return True
         return False
-
-    async def _delete_dispatch(self, dispatch: str, room: str) -> None:
-        """Else it would bring an agent too many if the room were made anew."""
-        if not dispatch:
-            return
-        try:
-            await self._client.agent_dispatch.delete_dispatch(dispatch, room)
-        except API_ERRORS as error:
-            logger.warning("dispatch %s could not be deleted: %s", dispatch, error)
