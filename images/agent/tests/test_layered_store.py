@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from contextlib import suppress
 
 import pytest
 
@@ -102,3 +104,55 @@ async def test_a_store_that_comes_back_empty_gives_no_epoch_twice(
     clock[0] += AWAY_SECONDS
     assert not await store.put(CALL, snapshot(1, 6))
     assert await store.claim(CALL) == 3
+
+
+async def test_calls_that_are_lost_at_once_do_not_wait_for_each_other() -> None:
+    class Slow(Flaky):
+        def __init__(self) -> None:
+            super().__init__()
+            self.all_asked = asyncio.Barrier(20)
+
+        async def claim(self, call: str, above: int = 0) -> int:
+            await self.all_asked.wait()
+            return await super().claim(call, above)
+
+    shared = Slow()
+    store = LayeredStore(MemoryStore(), shared)
+    calls = [f"RM_{number}/caller" for number in range(20)]
+    assert await asyncio.gather(*(store.claim(call) for call in calls)) == [1] * 20
+    assert [await shared.get(call) for call in calls] == [Kept(1, None)] * 20
+
+
+async def test_no_epoch_is_left_out_where_one_call_is_claimed_twice_at_once() -> None:
+    """Whichever of the two the shared store would answer first."""
+
+    class LaterFirst(Flaky):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked_twice = asyncio.Event()
+
+        async def claim(self, call: str, above: int = 0) -> int:
+            epoch = await super().claim(call, above)
+            if epoch > 1:
+                self.asked_twice.set()
+                return epoch
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await self.asked_twice.wait()
+            return epoch
+
+    own, shared = MemoryStore(), LaterFirst()
+    store = LayeredStore(own, shared)
+    assert list(await asyncio.gather(store.claim(CALL), store.claim(CALL))) == [1, 2]
+    assert await own.get(CALL) == await shared.get(CALL) == Kept(2, None)
+
+
+async def test_claims_that_are_over_take_no_memory() -> None:
+    def locks() -> int:
+        gc.collect()
+        return sum(type(each) is asyncio.Lock for each in gc.get_objects())
+
+    store, before = LayeredStore(MemoryStore(), MemoryStore()), locks()
+    for number in range(20):
+        await store.claim(f"RM_{number}/caller")
+    assert locks() <= before

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from voice_agent.state.store import Kept, Snapshot, Store, StoreError
 
@@ -37,7 +38,8 @@ class LayeredStore:
         self._clock = clock
         self._away_until = 0.0
         self._away = False
-        self._claiming = asyncio.Lock()
+        # By call, and only while it is claimed: calls that are lost at once do not wait for each other.
+        self._claiming: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def put(self, call: str, snapshot: Snapshot) -> bool:
         """See `Store.put`."""
@@ -59,7 +61,8 @@ class LayeredStore:
 
     async def claim(self, call: str, above: int = 0) -> int:
         """See `Store.claim`."""
-        async with self._claiming:  # else the own store might be ahead of what the shared one gives
+        claiming = self._claiming.setdefault(call, asyncio.Lock())
+        async with claiming:  # else the own store might be ahead of what the shared one gives
             mine = await self._own.get(call)
             above = max(above, mine.epoch if mine else 0)
             shared = await self._ask(lambda: self._shared.claim(call, above))
