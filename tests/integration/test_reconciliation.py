@@ -12,7 +12,7 @@ from livekit import api
 from lab.callers import CallFleet, CallPlan, assert_ok
 from lab.keeper import SECRET, keeper
 from lab.livekit import LiveKit
-from lab.peer import dispatches
+from lab.peer import dispatch, dispatches, participant
 from lab.ports import free_port
 from lab.worker import environment, worker
 
@@ -82,3 +82,21 @@ async def test_a_caller_who_found_no_free_slot_is_answered_when_there_is_one(
             reports = await fleet.finish()
             assert len(await dispatches(livekit, f"{plan.room}-1")) == 1
     assert_ok(reports)
+
+
+async def test_a_caller_who_leaves_and_is_back_before_the_room_is_gone_is_answered_with_the_memory(
+    variables: dict[str, str], keepers: dict[str, str], plan: CallPlan, livekit: LiveKit, port: int
+) -> None:
+    room = f"{plan.room}-1"
+    async with worker(variables, pod="one") as one, keeper(keepers, port=port) as watching:
+        await one.ready()
+        async with participant(livekit, room, "caller"):
+            await dispatch(livekit, room, plan.agent_name)
+            await one.logged("call answered")
+            await watching.until(bool)
+        await watching.until(lambda calls: not calls)
+        async with participant(livekit, room, "caller"):
+            recovered = await one.logged("call recovered")
+            assert (recovered["epoch"], recovered["memory_kept"]) == (2, True)
+            assert [call["epoch"] for call in (await watching.calls()).values()] == [2]
+            assert await watching.metric('voice_agent_keeper_found_total{why="returned"}') == 1

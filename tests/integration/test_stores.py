@@ -119,6 +119,24 @@ async def test_a_call_that_ended_is_forgotten_unless_another_has_it_by_now(store
     assert await store.delete(CALL, 2)
 
 
+@pytest.mark.parametrize("again", [True, False], ids=["goes on", "over"])
+async def test_a_call_whose_caller_may_be_back_is_forgotten_later_unless_it_goes_on(
+    store: Store, *, again: bool
+) -> None:
+    await store.put(CALL, snapshot(1, 0))
+    assert await store.delete(CALL, 1, after=0.5)
+    if again:
+        assert await store.claim(CALL) == 2
+    else:
+        assert await store.get(CALL) == Kept(1, snapshot(1, 0))
+    await store.put("RM_2/another", snapshot(1, 0))
+    await store.delete("RM_2/another", 1, after=0.6)
+    async with asyncio.timeout(20):
+        while await store.get("RM_2/another"):  # noqa: ASYNC110 - it is the store that lets time pass
+            await asyncio.sleep(0.05)
+    assert await store.get(CALL) == (Kept(2, snapshot(1, 0)) if again else None)
+
+
 async def test_what_no_one_changes_expires_and_what_changes_stays(brief: Store) -> None:
     await brief.put("left", snapshot(1, 0))
     await brief.claim("claimed")

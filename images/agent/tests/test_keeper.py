@@ -343,15 +343,27 @@ def test_a_loss_is_as_old_as_its_first_notice() -> None:
 
 
 @pytest.mark.parametrize("ending", list(Ending))
-def test_a_call_is_over_when_its_agent_or_its_caller_wished_so(ending: Ending) -> None:
+def test_a_call_is_over_when_its_agent_wished_so(ending: Ending) -> None:
     now = [0.0]
     fleet = Fleet(clock=lambda: now[0])
     fleet.ended(a_call(1), ending)
 
-    assert fleet.is_over("AD_1") == (ending in {Ending.FINISHED, Ending.CALLER_LEFT})
+    assert fleet.is_over("AD_1") == (ending is Ending.FINISHED)
     now[0] = 2 * 3600.0
     fleet.ended(a_call(2), Ending.FINISHED)
     assert not fleet.is_over("AD_1")
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+def test_it_is_known_which_agent_has_left_because_its_caller_had_and_when(ending: Ending) -> None:
+    now = [5.0]
+    fleet = Fleet(clock=lambda: now[0])
+    fleet.seen(a_call(1))
+    fleet.ended(a_call(1), ending)
+    now[0] += 7.0
+
+    assert fleet.left("AD_1") == ((a_call(1), 7.0) if ending is Ending.CALLER_LEFT else None)
+    assert fleet.left("AD_2") is None
 
 
 def test_a_call_that_goes_on_under_another_name_is_not_over() -> None:

@@ -15,12 +15,15 @@ from voice_agent.call import errand as errands
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import CALLER_ATTRIBUTE, EPOCH_ATTRIBUTE
 from voice_agent.keeper import recovery, sending
-from voice_agent.keeper.alone import AlwaysLeading
+from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
+from voice_agent.keeper.brain import Brain
 from voice_agent.keeper.fleet import Known
 from voice_agent.keeper.ports import Leadership
+from voice_agent.keeper.reconciliation import LOOK_SECONDS, LOOKS, Reconciliation
 from voice_agent.keeper.recovery import Recovery, Result
 from voice_agent.state.memory import MemoryStore
-from voice_agent.tether.wire import Loss, Tethered
+from voice_agent.state.store import Kept, Snapshot, Stamp
+from voice_agent.tether.wire import Ending, Loss, Tethered
 
 from .waiting_room import LOST, Room, supersede
 
@@ -94,6 +97,47 @@ async def test_of_a_room_that_is_gone_nothing_is_recovered() -> None:
     recovery = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: None, AlwaysLeading())
     assert await recovery.run(LOST) is Result.CALLER_LEFT
     assert room.created == []
+
+
+async def test_a_caller_who_has_left_and_is_back_is_sent_an_agent_with_the_next_epoch_and_what_was_kept() -> None:
+    class Rooms(Room):
+        """The agent that comes is tethered."""
+
+        async def list_rooms(self, _: api.ListRoomsRequest) -> api.ListRoomsResponse:
+            return api.ListRoomsResponse(rooms=[api.Room(name="room", sid="RM_1", num_participants=1)])
+
+        async def list_dispatch(self, _: str) -> list[api.AgentDispatch]:
+            return list(self.dispatches.values())
+
+        async def create_dispatch(self, request: api.CreateAgentDispatchRequest) -> api.AgentDispatch:
+            sent = await super().create_dispatch(request)
+            brain.on_call(replace(LOST, epoch=2, dispatch_id=sent.id, agent_identity="agent-2"))
+            return sent
+
+        async def delete_dispatch(self, dispatch: str, room: str) -> None:
+            await super().delete_dispatch(dispatch, room)
+            tidied.set()
+
+    room, store, tidied, now = Rooms("gold"), MemoryStore(), asyncio.Event(), [0.0]
+    room.dispatches["AD_1"].agent_name = LOST.agent_name
+    client = cast(api.LiveKitAPI, room)
+    brain = Brain(client, store, AlwaysLeading(), UnknownPods(), NoPeers())
+    looking = Reconciliation(client, LOST.agent_name, brain, AlwaysLeading(), NoPeers(), clock=lambda: now[0])
+    brain.on_call(LOST)
+    await store.put(LOST.call, Snapshot(Stamp(1, 1), b"sealed"))
+
+    brain.on_goodbye(LOST, Ending.CALLER_LEFT)
+    await store.delete(LOST.call, LOST.epoch, after=30.0)
+    for _ in range(LOOKS):
+        await looking.look()
+        now[0] += LOOK_SECONDS
+    async with asyncio.timeout(10):
+        await tidied.wait()
+
+    assert list(room.dispatches) == ["AD_2"]
+    told = errands.read(room.dispatches["AD_2"].metadata)
+    assert told == Errand(kind=Kind.RECOVERY, caller="caller", epoch=2, job_metadata="gold")
+    assert await store.get(LOST.call) == Kept(2, Snapshot(Stamp(1, 1), b"sealed"))
 
 
 async def test_a_caller_who_is_away_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,19 @@ async def test_what_another_keeper_has_claimed_counts(store: LayeredStore, share
     assert await store.claim(CALL) == 3
 
 
+async def test_a_call_whose_caller_may_be_back_is_forgotten_later_by_both(clock: list[float]) -> None:
+    own, shared = (MemoryStore(clock=lambda: clock[0]) for _ in range(2))
+    store = LayeredStore(own, shared, lambda: clock[0])
+    await store.put(CALL, snapshot(1, 5))
+    assert await store.delete(CALL, 1, after=30)
+    clock[0] += 29
+    for each in (own, shared):
+        assert await each.get(CALL) == Kept(1, snapshot(1, 5))
+    clock[0] += 1
+    for each in (own, shared):
+        assert await each.get(CALL) is None
+
+
 async def test_a_store_that_comes_back_empty_gives_no_epoch_twice(
     store: LayeredStore, shared: Flaky, clock: list[float]
 ) -> None:

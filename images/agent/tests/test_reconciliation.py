@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ from livekit import api
 from livekit.protocol.agent import Job, JobState, JobStatus
 from livekit.protocol.agent_dispatch import AgentDispatchState
 from livekit.protocol.models import ParticipantInfo, ParticipantPermission
+from prometheus_client import REGISTRY
 
 from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.keeper import reconciliation
@@ -49,6 +51,7 @@ class World:
         self.taken: list[Tethered] = []
         self.known: set[str] = set()
         self.over: set[str] = set()
+        self.departed: dict[str, tuple[Tethered, float]] = {}
         self.superseded: set[str] = set()
         self.seen: set[tuple[str, int]] = set()
         self.places = 99
@@ -89,6 +92,10 @@ class World:
 
     def is_over(self, dispatch: str) -> bool:
         return dispatch in self.over
+
+    def left(self, dispatch: str) -> tuple[Tethered, float] | None:
+        agent, at = self.departed.get(dispatch, (None, 0.0))
+        return (agent, self.now - at) if agent else None
 
     def gave_way(self, dispatch: str) -> bool:
         return dispatch in self.superseded
@@ -142,6 +149,102 @@ def test_a_caller_whose_other_agent_has_ended_the_call_is_left_alone(world: Worl
     gave_way = dispatch(job(2, JobStatus.JS_SUCCESS), id="AD_2", at=2)
     world.dispatches["one"] = [dispatch(job(1, JobStatus.JS_SUCCESS)), gave_way]
     world.superseded, world.over = {"AD_2"}, {"AD_1"}
+    assert world.passes(60) == []
+
+
+@pytest.fixture
+def departed(world: World) -> Tethered:
+    """The agent whose caller has left it just now, and so it has left, too; who is in the room is up to the test."""
+    agent = Tethered("one", "RM_one", "caller", 3, "AJ_1", "AD_1", "pod-1", "node-1", "agent-1", "ours")
+    world.dispatches["one"] = [dispatch(job(1, JobStatus.JS_SUCCESS))]
+    world.people["one"] = []
+    world.departed["AD_1"] = agent, world.now
+    return agent
+
+
+@pytest.mark.parametrize("away", [2, 10, 18], ids=lambda seconds: f"for {seconds + 3} s")
+def test_a_caller_who_left_and_is_back_is_taken_up_within_seconds(world: World, departed: Tethered, away: int) -> None:
+    assert world.passes(away) == []
+    world.people["one"] = [person("caller")]
+    assert world.passes(4) == [], "the list of people may be late"
+    assert world.passes(2) == ["one"]
+    assert world.taken == [departed], "its epoch is what the next agent's must be above"
+
+
+def test_a_caller_who_is_back_is_told_apart_from_one_whose_agent_has_died(world: World, departed: Tethered) -> None:
+    before = found("returned"), found("agent_gone")
+    world.people["one"] = [person("caller")]
+    world.passes(6)
+    assert (found("returned"), found("agent_gone")) == (before[0] + 1, before[1])
+
+
+def found(why: str) -> float:
+    return REGISTRY.get_sample_value("voice_agent_keeper_found_total", {"why": why}) or 0.0
+
+
+@pytest.mark.usefixtures("departed")
+def test_a_list_that_shows_a_caller_for_a_moment_who_has_left_calls_nobody_back(world: World) -> None:
+    for _ in range(3):
+        world.people["one"] = [person("caller")]
+        assert world.passes(4) == []
+        world.people["one"] = []
+        assert world.passes(2) == []
+
+
+@pytest.mark.usefixtures("departed")
+def test_a_caller_who_is_back_before_the_agent_has_gone_waits_for_that(world: World) -> None:
+    world.people["one"] = [person("caller"), person("agent-1", AGENT)]
+    assert world.passes(30) == []
+    world.people["one"].pop()
+    world.keeper.agent_left("RM_one")
+    assert world.passes(6) == ["one"]
+
+
+@pytest.mark.usefixtures("departed")
+def test_nobody_who_stays_behind_gets_the_agent_of_a_caller_who_has_left(world: World) -> None:
+    world.people["one"] = [person("supervisor")]
+    # As LiveKit lists it until it has heard of the job's end.
+    world.dispatches["one"] = [dispatch(job(1))]
+    assert world.passes(60) == []
+    world.departed.clear()
+    assert world.passes(60) == [], "a keeper that comes later takes the supervisor for the caller"
+
+
+@pytest.mark.usefixtures("departed")
+def test_a_caller_who_is_back_with_a_supervisor_is_taken_up_as_soon(world: World) -> None:
+    world.people["one"] = [person("supervisor")]
+    assert world.passes(6) == []
+    world.people["one"].append(person("caller"))
+    assert world.passes(6) == ["one"]
+
+
+@pytest.mark.usefixtures("departed")
+def test_a_caller_by_telephone_does_not_come_back(world: World) -> None:
+    world.people["one"] = [person("caller", SIP)]
+    assert world.passes(60) == []
+
+
+def test_a_caller_who_left_while_the_call_moved_is_taken_up_as_soon(world: World, departed: Tethered) -> None:
+    errand = write(Errand(kind=Kind.HANDOVER, caller="caller", epoch=4))
+    world.dispatches["one"].append(dispatch(job(2, JobStatus.JS_SUCCESS), id="AD_2", metadata=errand, at=2))
+    world.people["one"] = [person("caller")]
+    assert world.passes(6) == ["one"]
+    assert world.taken == [departed]
+
+
+def test_a_room_that_was_made_anew_is_not_the_one_that_its_caller_left(world: World, departed: Tethered) -> None:
+    world.departed["AD_1"] = replace(departed, room_sid="RM_before"), world.now
+    world.people["one"] = [person("caller")]
+    assert world.passes(60) == []
+
+
+@pytest.mark.usefixtures("departed")
+def test_a_caller_who_came_back_and_whose_next_agent_ended_the_call_is_left_alone(world: World) -> None:
+    ended = dispatch(job(2, JobStatus.JS_SUCCESS), id="AD_2", at=2)
+    gave_way = dispatch(job(3, JobStatus.JS_SUCCESS), id="AD_3", at=3)
+    world.dispatches["one"] += [ended, gave_way]
+    world.over, world.superseded = {"AD_2"}, {"AD_3"}
+    world.people["one"] = [person("caller")]
     assert world.passes(60) == []
 
 

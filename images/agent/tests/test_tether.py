@@ -99,7 +99,7 @@ async def test_what_is_not_heard_for_half_of_that_time_is_not_surely_in_sight() 
         await until(lambda: one.server.sight() == Sight(steady=frozenset([CALL])))
 
 
-@pytest.mark.parametrize(("ending", "forgotten"), [(Ending.CALLER_LEFT, True), (Ending.HANDED_OVER, False)])
+@pytest.mark.parametrize(("ending", "forgotten"), [(Ending.FINISHED, True), (Ending.HANDED_OVER, False)])
 async def test_a_goodbye_is_no_loss_and_only_the_end_of_a_call_forgets_it(ending: Ending, forgotten: bool) -> None:
     async with keeper() as watching:
         async with tether(watching.url) as tethered:
@@ -109,6 +109,40 @@ async def test_a_goodbye_is_no_loss_and_only_the_end_of_a_call_forgets_it(ending
         await watching.told("goodbye", ending)
         await until(lambda: (CALL.call not in watching.store._entries) == forgotten)
         assert watching.events == [("call", 1), ("goodbye", ending)]
+
+
+class _Noting(MemoryStore):
+    """A store that tells when it was asked to forget."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.asked = asyncio.Event()
+        super().__init__(clock=lambda: self.now)
+
+    async def delete(self, call: str, epoch: int, after: float = 0.0) -> bool:
+        forgotten = await super().delete(call, epoch, after)
+        self.asked.set()
+        return forgotten
+
+
+@pytest.mark.parametrize("back", [True, False])
+async def test_the_memory_of_a_call_waits_as_long_as_a_caller_who_has_left_may_come_back(*, back: bool) -> None:
+    store = _Noting()
+    async with keeper(store=store) as watching:
+        keepers = Keepers(watching.url, lambda: SECRET)
+        async with tether(watching.url) as tethered:
+            tethered.put_snapshot(b"one")
+            await watching.keeps(b"one")
+            tethered.goodbye(Ending.CALLER_LEFT)
+        async with asyncio.timeout(DEADLINE):
+            await store.asked.wait()
+        # The last who can be in the room again, and ten seconds until they are found.
+        store.now = 27.0
+        assert await keepers.snapshot(CALL.call) == b"one"
+        if back:
+            assert (await keepers.claim(CALL.call, above=1)).epoch == 2
+        store.now = 31.0
+        assert await keepers.snapshot(CALL.call) == (b"one" if back else None)
 
 
 async def test_snapshots_of_a_call_that_was_let_go_of_and_taken_again_are_the_later_ones() -> None:

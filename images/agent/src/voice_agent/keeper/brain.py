@@ -80,6 +80,10 @@ class Brain:
         """See `Calls`."""
         return self._fleet.is_over(dispatch)
 
+    def left(self, dispatch: str) -> tuple[Tethered, float] | None:
+        """See `Calls`."""
+        return self._fleet.left(dispatch)
+
     def gave_way(self, dispatch: str) -> bool:
         """See `Calls`."""
         return self._fleet.gave_way(dispatch)

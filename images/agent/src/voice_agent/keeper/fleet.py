@@ -70,8 +70,10 @@ class Fleet:
         self._leaving: dict[str, tuple[Tethered, str, float]] = {}
         """Agents that said goodbye before their successors were seen: why, and when."""
         self._past_moves: deque[Move] = deque(maxlen=_MOVES_OF_PAST_CALLS)
-        self._over: dict[str, float] = {}
-        self._gave_way: dict[str, float] = {}
+        # By dispatch, the first first.
+        self._over: dict[str, tuple[Tethered, float]] = {}
+        self._left: dict[str, tuple[Tethered, float]] = {}
+        self._gave_way: dict[str, tuple[Tethered, float]] = {}
 
     @property
     def calls(self) -> list[Known]:
@@ -127,12 +129,12 @@ class Fleet:
         """The agent of `call` has said goodbye."""
         known = self._known.get(call.call)
         if ending in {Ending.CALLER_LEFT, Ending.FINISHED}:
-            self._remember(self._over, call.dispatch_id)
+            self._remember(self._over if ending is Ending.FINISHED else self._left, call)
             if known and call.rank >= known.call.rank:
                 self.drop([call.call])
             return
         if ending is Ending.SUPERSEDED:
-            self._remember(self._gave_way, call.dispatch_id)
+            self._remember(self._gave_way, call)
         why = HANDOVER if ending is Ending.HANDED_OVER else OTHER
         if known and call.rank < known.call.rank:
             if known.move and (known.move.source, known.move.why) == (call.pod, OTHER):
@@ -143,8 +145,13 @@ class Fleet:
             self._leaving[call.call] = call, why, self._clock()
 
     def is_over(self, dispatch: str) -> bool:
-        """Whether the call of a dispatch has ended as its agent or its caller wished."""
+        """Whether the call of a dispatch has ended as its agent wished."""
         return dispatch in self._over
+
+    def left(self, dispatch: str) -> tuple[Tethered, float] | None:
+        """The agent of a dispatch, if it has ended the call because its caller had left, and how many seconds ago."""
+        agent, at = self._left.get(dispatch, (None, 0.0))
+        return (agent, self._clock() - at) if agent else None
 
     def gave_way(self, dispatch: str) -> bool:
         """Whether the agent that a dispatch brought has left for another."""
@@ -169,11 +176,11 @@ class Fleet:
             return Move(call.room, known.call.pod, call.pod, OTHER, now)
         return Move(call.room, left.pod, call.pod, why, now, now - since) if left and left.epoch < call.epoch else None
 
-    def _remember(self, dispatches: dict[str, float], dispatch: str) -> None:
+    def _remember(self, agents: dict[str, tuple[Tethered, float]], agent: Tethered) -> None:
         now = self._clock()
-        dispatches[dispatch] = now
-        while dispatches[oldest := next(iter(dispatches))] < now - _OVER_SECONDS:
-            del dispatches[oldest]
+        agents[agent.dispatch_id] = agent, now
+        while agents[oldest := next(iter(agents))][1] < now - _OVER_SECONDS:
+            del agents[oldest]
 
     def _forget(self) -> None:
         oldest = self._clock() - _FORGET_SECONDS

@@ -1,7 +1,7 @@
 """What tethers cannot tell: callers who wait in a room that an agent was asked for and that has none.
 
 Their agent died before it was tethered, or while no keeper ran, or none had a free slot when they came: LiveKit asks
-once, and never again.
+once, and never again. Or they had left, so that their agent did too, and are back in the room before LiveKit ends it.
 
 The rules, for livekit-server 1.13.5 by its source:
 
@@ -31,6 +31,7 @@ from livekit.protocol import models
 from voice_agent.call import errand as errands
 from voice_agent.keeper.people import API_ERRORS
 from voice_agent.keeper.ports import Leadership, Peers
+from voice_agent.keeper.recovery import ROOM_STAYS_SECONDS
 from voice_agent.telemetry import metrics
 from voice_agent.tether.wire import Tethered
 
@@ -43,7 +44,8 @@ UNANSWERED_SECONDS = 8.0
 """How long no job may be listed, or the agent be out of the room: a starved worker answers LiveKit within 10 s at the
 very latest, and usually at once. An agent that comes later still leaves when it sees the other one's epoch."""
 LEFT_SECONDS = 3.0
-"""The same where LiveKit has told that the agent left: it says so of one that has gone, not of one that is slow."""
+"""The same where LiveKit or the agent itself has told that it left: it has gone, and is not slow. It leaves a caller
+who left three seconds after LiveKit has told of that, and taken them from its list: who is on it since is back."""
 JOINS_WITHIN_SECONDS = 20.0
 """How long a job may take to join: it may have to start a process, on a starved machine."""
 ROOMS_PER_LOOK = 30
@@ -67,7 +69,10 @@ class Calls(Protocol):
         """SIDs of the rooms whose calls tethers tell of, or that are being recovered."""
 
     def is_over(self, dispatch: str) -> bool:
-        """Whether the call of a dispatch has ended as its agent or its caller wished."""
+        """Whether the call of a dispatch has ended as its agent wished."""
+
+    def left(self, dispatch: str) -> tuple[Tethered, float] | None:
+        """The agent of a dispatch, if it has ended the call because its caller had left, and how many seconds ago."""
 
     def gave_way(self, dispatch: str) -> bool:
         """Whether the agent that a dispatch brought has left for another."""
@@ -83,7 +88,7 @@ class _Room:
     Attributes:
         look_at: when it is looked into next.
         agent_seen: whether an agent was ever there.
-        agent_left: whether LiveKit has told that one left, since one was seen last.
+        agent_left: whether LiveKit, or the agent, has told that one left, since one was seen last.
         found: the caller, the record and the jobs that were found last; None if nobody waits.
         since: of that very finding.
         looks: in a row that found the same.
@@ -103,10 +108,17 @@ class _Waiting:
 
     call: Tethered
     jobs: frozenset[str] = field(default_factory=frozenset)
+    returned: bool = False
+
+    @property
+    def why(self) -> str:
+        if self.returned:
+            return "returned"
+        return "agent_gone" if self.jobs else "unanswered"
 
     @property
     def finding(self) -> tuple[object, ...]:
-        return self.call.caller, self.call.dispatch_id, self.jobs
+        return self.call.caller, self.call.dispatch_id, self.jobs, self.returned
 
 
 class Reconciliation:
@@ -227,15 +239,25 @@ class Reconciliation:
             return None
         latest = ours[-1]
         gave_way = self._calls.gave_way(latest.id)
-        if any(self._calls.is_over(dispatch.id) for dispatch in (ours if gave_way else [latest])):
+        errand = errands.read(latest.metadata)
+        ended = ours if gave_way else [latest]
+        # One that was called to a call may have found its caller gone, and with them the agent before.
+        served = ours if gave_way or errand else [latest]
+        left, ago = next((told for each in reversed(served) if (told := self._calls.left(each.id))), (None, 0.0))
+        returned = left is not None and _is_back(left, room, callers)
+        hung_up = left is not None and not returned and ago > ROOM_STAYS_SECONDS
+        if hung_up or any(self._calls.is_over(dispatch.id) for dispatch in ended):
             # So that a keeper which was not told of it knows, too.
             for dispatch in ours:
                 await self._client.agent_dispatch.delete_dispatch(dispatch.id, room.name)
             return None
+        if left is not None:
+            # Whoever else is in the room is not this call's caller.
+            watched.agent_left, watched.look_at = True, now
+            return _Waiting(left, returned=True) if returned else None
         jobs = latest.state.jobs
         if jobs and not gave_way and all(job.state.status == agent_protocol.JobStatus.JS_SUCCESS for job in jobs):
             return None
-        errand = errands.read(latest.metadata)
         callers.sort(key=lambda person: (person.joined_at_ms or person.joined_at * 1000, person.identity))
         caller = errand.caller if errand else callers[0].identity
         if all(person.identity != caller for person in callers):
@@ -264,6 +286,12 @@ class Reconciliation:
                 continue
             if not self._calls.recover_found(each.call):
                 return
-            why = "agent_gone" if each.jobs else "unanswered"
-            logger.warning("call %s has no agent (%s), found by LiveKit's list of rooms", each.call.call, why)
-            metrics.FOUND.labels(why).inc()
+            logger.warning("call %s has no agent (%s), found by LiveKit's list of rooms", each.call.call, each.why)
+            metrics.FOUND.labels(each.why).inc()
+
+
+def _is_back(left: Tethered, room: api.Room, callers: Sequence[models.ParticipantInfo]) -> bool:
+    """Whether the caller who had left is in the same room again; of one by telephone what is listed is a remnant."""
+    return room.sid == left.room_sid and any(
+        person.identity == left.caller and person.kind != models.ParticipantInfo.Kind.SIP for person in callers
+    )

@@ -68,10 +68,10 @@ class LayeredStore:
             shared = await self._ask(lambda: self._shared.claim(call, above))
             return await self._own.claim(call, above if shared is None else shared - 1)
 
-    async def delete(self, call: str, epoch: int) -> bool:
+    async def delete(self, call: str, epoch: int, after: float = 0.0) -> bool:
         """See `Store.delete`."""
-        mine = await self._own.delete(call, epoch)
-        shared = await self._ask(lambda: self._shared.delete(call, epoch))
+        mine = await self._own.delete(call, epoch, after)
+        shared = await self._ask(lambda: self._shared.delete(call, epoch, after))
         return mine if shared is None else shared
 
     async def close(self) -> None:

@@ -29,6 +29,8 @@ class MemoryStore:
         self._ttl = ttl_seconds
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently changed first
+        self._ending: dict[str, float] = {}
+        """When calls that have ended are to be forgotten, in the order of their ends."""
 
     async def put(self, call: str, snapshot: Snapshot) -> bool:
         """See `Store.put`."""
@@ -52,12 +54,16 @@ class MemoryStore:
         entry.epoch = max(entry.epoch, above) + 1
         return entry.epoch
 
-    async def delete(self, call: str, epoch: int) -> bool:
+    async def delete(self, call: str, epoch: int, after: float = 0.0) -> bool:
         """See `Store.delete`."""
         entry = self._entry(call)
         if entry is not None and entry.epoch > epoch:
             return False
-        self._entries.pop(call, None)
+        self._ending.pop(call, None)
+        if after and entry is not None:
+            self._ending[call] = self._clock() + after
+        else:
+            self._entries.pop(call, None)
         return True
 
     async def close(self) -> None:
@@ -69,12 +75,16 @@ class MemoryStore:
 
     def _changed(self, call: str) -> _Entry:
         self._expire()
+        self._ending.pop(call, None)
         entry = self._entries.setdefault(call, _Entry())
         entry.changed_at = self._clock()
         self._entries.move_to_end(call)
         return entry
 
     def _expire(self) -> None:
-        oldest = self._clock() - self._ttl
-        while self._entries and next(iter(self._entries.values())).changed_at < oldest:
+        now = self._clock()
+        while self._entries and next(iter(self._entries.values())).changed_at < now - self._ttl:
             self._entries.popitem(last=False)
+        while self._ending and self._ending[ended := next(iter(self._ending))] <= now:
+            del self._ending[ended]
+            self._entries.pop(ended, None)

@@ -37,9 +37,10 @@ redis.call('HSET', KEYS[1], 'epoch', string.format('%.0f', epoch))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return epoch
 """
+# What expires in no time is deleted at once.
 _DELETE = """
 if (tonumber(redis.call('HGET', KEYS[1], 'epoch')) or 0) > tonumber(ARGV[1]) then return 0 end
-redis.call('DEL', KEYS[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 
@@ -147,9 +148,9 @@ class RedisStore:
         """See `Store.claim`."""
         return int(await _asked(self._claim(keys=[self._key(call)], args=[above, self._ttl])))
 
-    async def delete(self, call: str, epoch: int) -> bool:
+    async def delete(self, call: str, epoch: int, after: float = 0.0) -> bool:
         """See `Store.delete`."""
-        return bool(await _asked(self._delete(keys=[self._key(call)], args=[epoch])))
+        return bool(await _asked(self._delete(keys=[self._key(call)], args=[epoch, int(after * 1000)])))
 
     async def close(self) -> None:
         """See `Store.close`."""

@@ -66,8 +66,14 @@ class Store(Protocol):
         """
         ...
 
-    async def delete(self, call: str, epoch: int) -> bool:
-        """Forget `call`, which ended in `epoch`; False, and nothing is forgotten, if a higher epoch is known."""
+    async def delete(self, call: str, epoch: int, after: float = 0.0) -> bool:
+        """Forget `call`, which ended in `epoch`; False, and nothing is forgotten, if a higher epoch is known.
+
+        Args:
+            call: its name.
+            epoch: of its last agent.
+            after: so many seconds later, unless the call has gone on by then: it is put or claimed again.
+        """
         ...
 
     async def close(self) -> None:

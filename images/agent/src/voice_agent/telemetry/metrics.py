@@ -79,7 +79,8 @@ RECOVERIES = Counter(
 )
 FOUND = Counter(
     "voice_agent_keeper_found",
-    "Callers without an agent that no tether told of; why: unanswered (no pod took the call), agent_gone",
+    "Callers without an agent that no tether told of; why: unanswered (no pod took the call), agent_gone, "
+    "returned (the agent was gone because the caller was)",
     ["why"],
 )
 WEBHOOKS = Counter(

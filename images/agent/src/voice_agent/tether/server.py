@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 # False positives and the promise for a lost node (6 s) bound it from both sides; tests/bench/tethers.py measures them.
 SILENCE_SECONDS = 2.0
 
+# How long the memory of a call is kept after its agent's goodbye. Who has left may be back as long as LiveKit keeps the
+# room, for 20 s, and is then found by the keepers within some seconds, see `keeper.reconciliation`.
+_FORGOTTEN_AFTER_SECONDS = {Ending.FINISHED: 0.0, Ending.CALLER_LEFT: 30.0}
+
 _HELLO_SECONDS = 5.0
 # Lost and never heard again: the connection of a node that is gone would stay for ever.
 _FORGET_SECONDS = 60.0
@@ -222,8 +226,8 @@ class TetherServer:
             self._tethers.discard(tether)
             keeping.cancel()
             self._gone(tether, ending)
-        if ending in {Ending.CALLER_LEFT, Ending.FINISHED}:
-            await self._forget(call)
+        if ending in _FORGOTTEN_AFTER_SECONDS:
+            await self._forget(call, _FORGOTTEN_AFTER_SECONDS[ending])
         await socket.close()
         return socket
 
@@ -306,9 +310,9 @@ class TetherServer:
                 await self._supersede(tether, kept.epoch)
                 return
 
-    async def _forget(self, call: Tethered) -> None:
+    async def _forget(self, call: Tethered, after: float) -> None:
         try:
-            await self._store.delete(call.call, call.epoch)
+            await self._store.delete(call.call, call.epoch, after)
         except StoreError as error:
             logger.warning("the snapshot of ended call %s stays until it expires: %s", call.call, error)
 
