@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -184,12 +185,14 @@ async def test_the_old_agent_carries_on_when_the_successor_dies(
 
 @pytest.mark.parametrize("patience", ["1", "60"])
 async def test_a_successor_that_cannot_reach_the_model_any_more_is_not_given_the_call(
-    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, patience: str
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, tmp_path: Path, patience: str
 ) -> None:
     # With less than the agent before waits for, and with more.
     plan = replace(plan, give_up_after=15)
     async with AsyncExitStack() as near:
-        there = environment(livekit, await near.enter_async_context(simulator()))
+        gemini = await near.enter_async_context(simulator())
+        certificate = str(shutil.copy(gemini.certificate, tmp_path))
+        there = environment(livekit, gemini) | {"SSL_CERT_FILE": certificate}
         only_two = {**there, "GEMINI_RECONNECT_SECONDS": patience}
         async with two_pods(variables, plan, only_two=only_two) as (one, two, fleet):
             await near.aclose()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -41,13 +43,21 @@ AGENTS = str(Path(__file__).parent / "agents")
 
 @dataclass
 class Keeper:
-    """A tether server, and what it was told."""
+    """A tether server, and what it was told.
+
+    Attributes:
+        ahead: seconds by which its store's clock is fast.
+    """
 
     url: str = ""
-    store: MemoryStore = field(default_factory=MemoryStore)
+    ahead: float = 0.0
+    store: MemoryStore = field(init=False)
     calls: list[Tethered] = field(default_factory=list)
     ended: asyncio.Queue[tuple[Tethered, Loss | Ending]] = field(default_factory=asyncio.Queue)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.store = MemoryStore(clock=lambda: time.monotonic() + self.ahead)
 
     def on_call(self, call: Tethered) -> None:
         self.calls.append(call)
@@ -254,11 +264,12 @@ async def test_an_agent_that_cannot_reach_the_model_leaves_its_caller_to_the_kee
 
 @pytest.mark.parametrize("network", ["refuses", "drops"])
 async def test_a_pod_that_takes_a_call_up_and_cannot_reach_the_model_leaves_it_to_the_keepers_and_knows_why(
-    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper, network: str
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, keeper: Keeper, tmp_path: Path, network: str
 ) -> None:
     async with AsyncExitStack() as near:
         gemini = await near.enter_async_context(simulator())
-        there = environment(livekit, gemini) | {"GEMINI_RECONNECT_SECONDS": "1"}
+        certificate = str(shutil.copy(gemini.certificate, tmp_path))
+        there = environment(livekit, gemini) | {"SSL_CERT_FILE": certificate, "GEMINI_RECONNECT_SECONDS": "1"}
         # Not before the agent does, does the caller give up.
         async with two_pods(variables, replace(plan, give_up_after=10), only_two=there) as (one, two, _):
             await keeper.whole_snapshot(await keeper.tethered())
@@ -308,6 +319,8 @@ async def test_a_call_says_goodbye_when_it_moves_and_when_it_ends(
         await fleet.finish()
         ended, why = await asyncio.wait_for(keeper.ended.get(), 30)
     assert (ended.pod, ended.epoch, why) == ("two", 2, Ending.CALLER_LEFT)
+    assert await keeper.store.get(ended.call), "the caller may be back"
+    keeper.ahead = 60.0
     assert await keeper.store.get(ended.call) is None
 
 
