@@ -151,6 +151,22 @@ def test_a_goodbye_without_a_successor_is_forgotten(fleet: Fleet, clock: Clock) 
     assert move_of(fleet) is None
 
 
+def test_a_lost_call_that_goes_on_in_a_room_made_anew_is_known_by_that_name_only(fleet: Fleet) -> None:
+    goes_on, brought = replace(NEXT, room_sid="RM_2"), replace(FIRST, room_sid="RM_2")
+    fleet.missed(FIRST, Loss.CLOSED)
+    fleet.seen(brought)
+    assert [known.call for known in fleet.lost] == [FIRST], "the one that the caller's token brought has no memory"
+    fleet.seen(goes_on)
+    assert fleet.lost == []
+    assert [known.call for known in fleet.calls] == [goes_on]
+
+
+def test_other_callers_of_a_room_are_other_calls(fleet: Fleet) -> None:
+    fleet.missed(FIRST, Loss.CLOSED)
+    fleet.seen(replace(NEXT, room_sid="RM_2", caller="another"))
+    assert [known.call for known in fleet.lost] == [FIRST]
+
+
 async def test_the_page_and_its_text_show_calls_moves_pods_and_who_leads() -> None:
     store = MemoryStore()
     brain = Brain(cast(api.LiveKitAPI, None), store, AlwaysLeading(), UnknownPods(), NoPeers())

@@ -13,6 +13,7 @@ import pytest
 from livekit import api
 from livekit.agents.utils.aio import cancel_and_wait
 
+from voice_agent.keeper import recovery
 from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
 from voice_agent.keeper.brain import FOUND_AT_A_TIME, Brain
 from voice_agent.keeper.fleet import Fleet, Known
@@ -376,7 +377,9 @@ def test_a_call_that_goes_on_under_another_name_is_not_over() -> None:
     assert not fleet.is_over("AD_1")
 
 
-async def test_of_callers_who_are_found_waiting_a_bounded_number_is_recovered_at_a_time() -> None:
+async def test_of_callers_who_are_found_waiting_a_bounded_number_is_recovered_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Rooms:
         """LiveKit, which does not answer before it is let."""
 
@@ -391,6 +394,7 @@ async def test_of_callers_who_are_found_waiting_a_bounded_number_is_recovered_at
         async def list_participants(self, _: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
             return api.ListParticipantsResponse()
 
+    monkeypatch.setattr(recovery, "ROOM_STAYS_SECONDS", 0.0)
     rooms = Rooms()
     brain = Brain(cast(api.LiveKitAPI, rooms), MemoryStore(), AlwaysLeading(), UnknownPods(), NoPeers())
     tethered = a_call(99)
@@ -413,7 +417,7 @@ async def test_a_call_that_loses_every_agent_is_not_sent_the_third_at_once(monke
     class Recovers:
         """Finds an agent at once, which dies at once."""
 
-        async def run(self, call: Tethered, recovered: Callable[[], None], *, silent: bool) -> Result:
+        async def run(self, call: Tethered, recovered: Callable[[], None], _: object, *, silent: bool) -> Result:
             sent.append(call.epoch)
             recovered()
             following = replace(call, epoch=call.epoch + 1)

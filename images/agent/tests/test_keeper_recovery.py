@@ -52,7 +52,8 @@ async def recovered(room: Room, call: Tethered) -> Errand:
 async def test_a_successor_is_told_what_the_first_agent_was_told(dispatched_with: str) -> None:
     room = Room(dispatched_with)
 
-    assert await recovered(room, LOST) == Errand(kind=Kind.RECOVERY, caller="caller", epoch=2, job_metadata="gold")
+    expected = Errand(kind=Kind.RECOVERY, caller="caller", epoch=2, job_metadata="gold", kept_as="RM_1")
+    assert await recovered(room, LOST) == expected
     assert (list(room.dispatches), room.removed) == (["AD_2"], ["agent-1"])
 
 
@@ -84,7 +85,7 @@ async def test_what_livekit_can_be_asked_at_once_is() -> None:
         await recovered(Far(), LOST)
 
 
-async def test_of_a_room_that_is_gone_nothing_is_recovered() -> None:
+async def test_of_a_room_that_is_gone_nothing_is_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone(Room):
         async def list_rooms(self, request: api.ListRoomsRequest) -> api.ListRoomsResponse:
             return api.ListRoomsResponse()
@@ -92,10 +93,11 @@ async def test_of_a_room_that_is_gone_nothing_is_recovered() -> None:
         async def list_participants(self, _: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
             raise api.TwirpError(api.TwirpErrorCode.NOT_FOUND, "no such room", status=404)
 
+    monkeypatch.setattr(recovery, "ROOM_STAYS_SECONDS", 0.0)
     room = Gone("")
 
-    recovery = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: None, AlwaysLeading())
-    assert await recovery.run(LOST) is Result.CALLER_LEFT
+    looking = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, lambda _: None, AlwaysLeading())
+    assert await looking.run(LOST) is Result.CALLER_LEFT
     assert room.created == []
 
 

@@ -12,6 +12,7 @@ import pytest
 from livekit import api
 from livekit.protocol.models import ParticipantInfo
 
+from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import CALLER_ATTRIBUTE, EPOCH_ATTRIBUTE
 from voice_agent.keeper import recovery, sending
 from voice_agent.keeper.alone import AlwaysLeading
@@ -213,10 +214,11 @@ async def test_where_no_pod_has_a_free_slot_the_try_is_over_when_its_time_is(mon
     monkeypatch.setattr(sending, "ASSIGNED_WITHIN_SECONDS", 0.2)
     room = Full()
     room.unanswered = 99
-    trial = sending.Sending(cast(api.LiveKitAPI, room), lambda _: None, AlwaysLeading(), LOST, 2, frozenset())
+    errand = Errand(kind=Kind.RECOVERY, caller="caller", epoch=2)
+    trial = sending.Sending(cast(api.LiveKitAPI, room), lambda _: None, AlwaysLeading(), LOST, errand, frozenset())
 
     with pytest.raises(sending.NoAgentError, match="no pod has a free slot"):
-        await trial.run("gold", silent=False)
+        await trial.run(silent=False)
     first, second = room.made
     assert 0.09 < second - first < 0.5
     assert 0.19 < room.deleted[0] - first < 1.0

@@ -31,6 +31,8 @@ class Errand(BaseModel):
     """Participant identity of the agent that hands over."""
     job_metadata: str = ""
     """What the call's first dispatch told its agent, for a recovery that finds no snapshot."""
+    kept_as: str = ""
+    """For a recovery, the SID of the room whose name the snapshot has: LiveKit may have made the room anew since."""
     nonce: str = ""
     """Shows the predecessor that it talks to the successor it has called."""
 

@@ -64,7 +64,7 @@ async def answer(context: JobContext) -> None:
             return
         elif errand.kind is Kind.RECOVERY:
             identity = _identity(context, caller, errand.epoch, errand.job_metadata)
-            await _restore(context, caller, identity, span)
+            await _restore(context, caller, identity, span, errand.kept_as)
         else:
             await _take_over(context, caller, errand, span)
 
@@ -185,19 +185,30 @@ async def _go_on(call: Call, snapshot: Snapshot, cut: float) -> None:
         raise TakeError("the model cannot be talked to from here")
 
 
-async def _restore(context: JobContext, caller: rtc.RemoteParticipant, identity: CallIdentity, span: Span) -> None:
-    """Go on with a call whose agent is gone, as `identity`."""
+async def _restore(
+    context: JobContext, caller: rtc.RemoteParticipant, identity: CallIdentity, span: Span, kept_as: str = ""
+) -> None:
+    """Go on with a call whose agent is gone, as `identity`.
+
+    Args:
+        context: of the job.
+        caller: who waits.
+        identity: the call as it goes on.
+        span: the call's.
+        kept_as: the SID of the room that it was kept under, if that may be another.
+    """
     ready = prepared(context.proc)
     began = time.monotonic()
     context.job.metadata = identity.job_metadata
-    found = await recovery.fetch(identity, ready.settings)
+    kept = identity.model_copy(update={"room_sid": kept_as or identity.room_sid})
+    found = await recovery.fetch(kept, ready.settings)
     snapshot, fresh = (None, found) if isinstance(found, recovery.Fresh) else (found, None)
     if snapshot is None:
         logger.error("the call goes on as a new conversation: %s", fresh, extra={"reason": fresh})
         agent = ready.make_agent()
     else:
         context.job.metadata = snapshot.call.job_metadata
-        identity = snapshot.call.model_copy(update={"epoch": identity.epoch})
+        identity = snapshot.call.model_copy(update={"epoch": identity.epoch, "room_sid": identity.room_sid})
         agent = agent_at(snapshot.agent.path, ready)
         enter_silently(agent)
     describe(context, span, caller, identity)

@@ -146,7 +146,8 @@ class Brain:
         ]
         if not lost or not self._leadership.leading:
             return
-        for known in await self._suspicion.really_lost(lost, already=len(self._running) - len(self._found)):
+        already = len(set(self._running.values())) - len(self._found)
+        for known in await self._suspicion.really_lost(lost, already):
             current = self._fleet.get(known.call.call)
             if current is not None and current.loss and current.call == known.call:
                 self._running[known.call.call] = asyncio.create_task(
@@ -154,21 +155,30 @@ class Brain:
                 )
 
     async def _recover(self, call: Tethered, lost_at: float | None = None, *, silent: bool = False) -> None:
+        this, names = self._running[call.call], [call.call]
+
+        def moved(to: Tethered) -> None:
+            # Whoever is found or lost under the new name meanwhile is this call's.
+            self._running.setdefault(to.call, this)
+            names.append(to.call)
+
         def recovered() -> None:
             if lost_at is not None:
-                self._relapses.recovered(call.call, lost_at)
+                self._relapses.recovered(names[-1], lost_at)
 
         try:
-            result = await self._recovery.run(call, recovered, silent=silent)
+            result = await self._recovery.run(call, recovered, moved, silent=silent)
             metrics.RECOVERIES.labels(result).inc()
             known = self._fleet.get(call.call)
             # Of a recovered call that is still the lost one here, the agent is tethered elsewhere.
             elsewhere = result is Result.RECOVERED and known is not None and known.call == call
             returned = known is not None and not known.loss
-            if elsewhere or (result in {Result.CALLER_LEFT, Result.GIVEN_UP} and not returned):
+            # In its room's list of dispatches a call that is given up is found again, but not by its old name.
+            over = result is Result.CALLER_LEFT or (result is Result.GIVEN_UP and len(names) == 1)
+            if elsewhere or (over and not returned):
                 self._fleet.drop([call.call])
         finally:
-            del self._running[call.call]
+            self._running = {name: task for name, task in self._running.items() if task is not this}
             self._found.pop(call.call, None)
 
     def _sight(self) -> Sight:

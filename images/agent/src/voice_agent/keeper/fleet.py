@@ -184,5 +184,16 @@ class Fleet:
 
     def _forget(self) -> None:
         oldest = self._clock() - _FORGET_SECONDS
-        self.drop([name for name, known in self._known.items() if known.loss and known.lost_at < oldest])
+        lost = {name: known for name, known in self._known.items() if known.loss}
+        epochs = self._epochs() if lost else {}
+        # In a room that LiveKit has made anew, an agent with a later epoch has the call by another name.
+        goes_on = [name for name, each in lost.items() if each.call.epoch < epochs[each.call.room, each.call.caller]]
+        self.drop({*goes_on, *(name for name, known in lost.items() if known.lost_at < oldest)})
         self._leaving = {name: left for name, left in self._leaving.items() if left[2] >= oldest}
+
+    def _epochs(self) -> dict[tuple[str, str], int]:
+        """The highest of each room and caller, by whatever SID LiveKit knows the room."""
+        epochs: dict[tuple[str, str], int] = {}
+        for call in (known.call for known in self._known.values()):
+            epochs[call.room, call.caller] = max(call.epoch, epochs.get((call.room, call.caller), 0))
+        return epochs

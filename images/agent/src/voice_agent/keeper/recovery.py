@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -14,7 +14,7 @@ from livekit import api
 from livekit.protocol import models
 
 from voice_agent.call.absence import RETURNS_WITHIN_SECONDS
-from voice_agent.call.errand import read
+from voice_agent.call.errand import Errand, Kind, read
 from voice_agent.call.fence import epoch_told, serves
 from voice_agent.keeper.fleet import Known
 from voice_agent.keeper.people import API_ERRORS, agents, participants, unless_gone
@@ -31,8 +31,13 @@ _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 2.0
+# A LiveKit that has just started is asked for every call that it carried.
+_ANEW_LOOK_SECONDS = 1.0
+# After an outage livekit-rtc 1.1.21 tries again within 7 s, mostly much sooner: so few agents that live come later
+# after their callers, and are replaced for nothing.
+_AGENT_RETURNS_SECONDS = 5.0
 # livekit-server 1.13.5 keeps a room for so long after everybody has left (`departure_timeout`): whoever comes back
-# later comes to another room, and to a new conversation.
+# later comes to another room, and to a new conversation. After a restart all clients have come back by then.
 ROOM_STAYS_SECONDS = 20.0
 
 
@@ -53,8 +58,15 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class _Sent:
-    """What it took to have the call taken up: the dispatches that were made here, and who was in the room before."""
+    """What it took to have the call taken up.
 
+    Attributes:
+        call: the lost one, in the room in which its caller is.
+        dispatches: those that were made here.
+        before: who was in the room before.
+    """
+
+    call: Tethered
     dispatches: frozenset[str]
     before: frozenset[str]
 
@@ -88,19 +100,25 @@ class Recovery:
         self._agent_name = agent_name
 
     async def run(
-        self, call: Tethered, recovered: Callable[[], None] = lambda: None, *, silent: bool = False
+        self,
+        call: Tethered,
+        recovered: Callable[[], None] = lambda: None,
+        moved: Callable[[Tethered], None] = lambda _: None,
+        *,
+        silent: bool = False,
     ) -> Result:
         """Try until another agent has the call, its caller has left, or too much time has passed.
 
         Args:
             call: the agent that is gone.
             recovered: called as soon as another agent has the call, before its room is tidied.
+            moved: called with the call's new name, if LiveKit has made its room anew.
             silent: whether its worker may still be registered with LiveKit, which then sends it jobs that it never
                 answers: a pod that stands still, a node that is cut off.
         """
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
-                came = await self._until_one_comes(call, silent=silent)
+                came = await self._until_one_comes(call, moved, silent=silent)
         except TimeoutError:
             logger.error(  # noqa: TRY400 - each try has told why
                 "call %s is given up: its caller waits, and no agent came in %.0f s", call.call, GIVE_UP_SECONDS
@@ -110,14 +128,16 @@ class Recovery:
             return came
         recovered()
         try:
-            await self._tidy(call, came)
+            await self._tidy(came)
         except Exception:
             # The caller has an agent, and a dispatch too many costs less than one too few.
             logger.exception("the dispatches of call %s are not tidied", call.call)
         return Result.RECOVERED
 
-    async def _until_one_comes(self, call: Tethered, *, silent: bool) -> _Sent | Result:
-        pause, epoch = _FIRST_PAUSE_SECONDS, call.epoch
+    async def _until_one_comes(
+        self, lost: Tethered, moved: Callable[[Tethered], None], *, silent: bool
+    ) -> _Sent | Result:
+        pause, call, epoch = _FIRST_PAUSE_SECONDS, lost, lost.epoch
         # A fleet that was given another name has pods of the old one only as long as those drain.
         names = itertools.cycle(dict.fromkeys([call.agent_name, self._agent_name or call.agent_name]))
         while self._leadership.leading:
@@ -125,9 +145,14 @@ class Recovery:
             if epoch == call.epoch and self._agent_of(call.call) == call:
                 return Result.RETURNED
             try:
-                if not await self._caller_waits(call):
-                    await self._store.delete(call.call, epoch)
+                found = await self._with_caller(call)
+                if found is None:
+                    await self._store.delete(lost.call, epoch)
                     return Result.CALLER_LEFT
+                if found != call:
+                    logger.warning("LiveKit has made the room of call %s anew: it is %s now", call.call, found.call)
+                    call, epoch = found, max(epoch, found.epoch)
+                    moved(call)
                 # That may have taken long: the lost agent may be back, or one be there that another keeper has sent.
                 if not self._leadership.leading:
                     break
@@ -135,60 +160,93 @@ class Recovery:
                 if agent == call and epoch == call.epoch:
                     return Result.RETURNED
                 if agent is not None and agent.epoch > epoch:
-                    return _Sent(frozenset(), await self._agents(call.room))
-                epoch = await self._store.claim(call.call, above=epoch)
-                # The caller hears nothing meanwhile, and LiveKit may be far: what can be asked at once, is.
-                _, told, before = await asyncio.gather(
-                    self._fence(call, epoch), self._job_metadata(call), self._agents(call.room)
-                )
-                asked = replace(call, agent_name=next(names))
-                sending = Sending(self._client, self._known, self._leadership, asked, epoch, before)
-                sent = await sending.run(told, silent=silent)
+                    return _Sent(call, frozenset(), await self._agents(call.room))
+                # By the name that the call is kept under, also in a new room: an agent that the caller's token brings
+                # there would take a claim for a call of its own that had an agent before, and go on above it.
+                epoch = await self._store.claim(lost.call, above=epoch)
+                sent = await self._send(lost, replace(call, agent_name=next(names)), epoch, silent=silent)
             except (NoAgentError, StoreError, *API_ERRORS) as error:
                 logger.warning("call %s has no agent yet: %s", call.call, str(error) or type(error).__name__)
             except Exception:
                 logger.exception("call %s has no agent yet", call.call)
             else:
                 logger.info("call %s recovered", call.call, extra={"epoch": epoch, "lost_pod": call.pod})
-                return _Sent(sent, before)
+                return sent
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         return Result.LEFT_TO_ANOTHER
 
-    async def _caller_waits(self, call: Tethered) -> bool:
-        """Whether the caller is in that very room, or returns to it: a dispatch for a room that is gone creates it."""
+    async def _send(self, lost: Tethered, asked: Tethered, epoch: int, *, silent: bool) -> _Sent:
+        """Fence the lost agent, and send one with `epoch` to its call, which is `asked` now."""
+        # The caller hears nothing meanwhile, and LiveKit may be far: what can be asked at once, is.
+        _, errand, before = await asyncio.gather(
+            self._fence(asked, {lost.call, asked.call}, epoch), self._errand(lost, epoch), self._agents(asked.room)
+        )
+        sending = Sending(self._client, self._known, self._leadership, asked, errand, before)
+        return _Sent(asked, await sending.run(silent=silent), before)
+
+    async def _with_caller(self, call: Tethered) -> Tethered | None:
+        """The call in the room that its caller is in, or returns to; None if they do not.
+
+        No room is made for a caller: a dispatch for one that is gone would create it. If LiveKit has made the room
+        anew, all come back to it by themselves, also the lost agent if it lives, with the next epoch: see
+        `call.rejoining`. So it is given a moment, in which it is seen, too, that the caller is in that very room:
+        people are told by the room's name, and may be those of the one before.
+        """
         began = time.monotonic()
+        anew, since = "", began
         while True:
             listed = self._client.room.list_rooms(api.ListRoomsRequest(names=[call.room]))
             rooms, people = await asyncio.gather(listed, participants(self._client, call.room))
-            if all(room.sid != call.room_sid for room in rooms.rooms):
-                return False
-            if any(p.identity == call.caller and p.kind != models.ParticipantInfo.Kind.AGENT for p in people):
-                return True
-            waited = time.monotonic() - began
-            if waited >= ROOM_STAYS_SECONDS:
-                return False
-            await asyncio.sleep(_POLL_SECONDS if waited < RETURNS_WITHIN_SECONDS else _LOOK_SECONDS)
+            now, sid = time.monotonic(), next((room.sid for room in rooms.rooms), "")
+            there = any(p.identity == call.caller and p.kind != models.ParticipantInfo.Kind.AGENT for p in people)
+            if there and sid == call.room_sid:
+                return call
+            found = sid if there else ""
+            if found != anew:
+                anew, since = found, now
+            elif anew and now - since >= _AGENT_RETURNS_SECONDS:
+                return replace(call, room_sid=anew, epoch=call.epoch + 1)
+            if not anew and now - began >= ROOM_STAYS_SECONDS:
+                return None
+            await asyncio.sleep(_pause(now - began) if sid == call.room_sid else _ANEW_LOOK_SECONDS)
 
-    async def _fence(self, call: Tethered, epoch: int) -> None:
-        await self._supersede(call.call, epoch)
+    async def _fence(self, call: Tethered, names: Iterable[str], epoch: int) -> None:
+        for name in names:
+            await self._supersede(name, epoch)
         if not call.agent_identity:  # no agent ever came
             return
         stale = api.RoomParticipantIdentity(room=call.room, identity=call.agent_identity)
         with unless_gone():
             await self._client.room.remove_participant(stale)
 
-    async def _job_metadata(self, call: Tethered) -> str:
-        """What the call's first agent was told by its dispatch, as far as the lost agent's dispatch knows."""
-        if not call.dispatch_id:
-            return ""
+    async def _errand(self, lost: Tethered, epoch: int) -> Errand:
+        """The next agent's: with what the first was told by its dispatch, as far as the lost one's dispatch knows."""
+        errand = Errand(kind=Kind.RECOVERY, caller=lost.caller, epoch=epoch, kept_as=lost.room_sid)
+        if not lost.dispatch_id:
+            return errand
         dispatch = None
         with unless_gone():
-            dispatch = await self._client.agent_dispatch.get_dispatch(call.dispatch_id, call.room)
+            dispatch = await self._client.agent_dispatch.get_dispatch(lost.dispatch_id, lost.room)
         if dispatch is None:
-            return ""
-        errand = read(dispatch.metadata)
-        return errand.job_metadata if errand else dispatch.metadata
+            return errand
+        before = read(dispatch.metadata)
+        if before is None:
+            return errand.model_copy(update={"job_metadata": dispatch.metadata})
+        kept_as = await self._kept_as(lost, before)
+        return errand.model_copy(update={"job_metadata": before.job_metadata, "kept_as": kept_as})
+
+    async def _kept_as(self, lost: Tethered, errand: Errand) -> str:
+        """The SID of the room whose name the snapshot has that the lost agent, sent on `errand`, had come to.
+
+        In a room that was made anew it may have died before its first one; a snapshot of a lower epoch is the new
+        conversation's of an agent that the caller's token had brought there.
+        """
+        if errand.kept_as in {"", lost.room_sid}:
+            return lost.room_sid
+        kept = await self._store.get(lost.call)
+        written = kept is not None and kept.snapshot is not None and kept.snapshot.stamp.epoch >= errand.epoch
+        return lost.room_sid if written else errand.kept_as
 
     async def _agents(self, room: str) -> frozenset[str]:
         return frozenset(each.identity for each in await agents(self._client, room))
@@ -198,14 +256,14 @@ class Recovery:
         known = self._known(call)
         return known.call if known and not known.loss else None
 
-    async def _tidy(self, call: Tethered, sent: _Sent) -> None:
+    async def _tidy(self, sent: _Sent) -> None:
         """Delete the dispatches of the agents that do not have the call, once it is known which has it.
 
         If another keeper leads as well, or LiveKit has run the first dispatch again, there may be one more that was
         sent, and each of the two finds out which of them leaves, see `call.fence`. Were the other one's dispatch
         deleted meanwhile, which ends it, the caller might be alone.
         """
-        deadline = time.monotonic() + TETHERED_WITHIN_SECONDS
+        call, deadline = sent.call, time.monotonic() + TETHERED_WITHIN_SECONDS
         while time.monotonic() < deadline:
             agent = self._agent_of(call.call)
             if agent is None:
@@ -239,3 +297,8 @@ class Recovery:
             if epoch is None or epoch >= agent.epoch:
                 return True
         return False
+
+
+def _pause(waited: float) -> float:
+    """Until the next look at a room whose caller is away for so long."""
+    return _POLL_SECONDS if waited < RETURNS_WITHIN_SECONDS else _LOOK_SECONDS

@@ -10,7 +10,7 @@ from typing import Any
 
 from livekit import api
 
-from voice_agent.call.errand import Errand, Kind, write
+from voice_agent.call.errand import Errand, write
 from voice_agent.call.fence import epoch_told
 from voice_agent.keeper.fleet import Known
 from voice_agent.keeper.people import API_ERRORS, agents
@@ -44,7 +44,7 @@ class Sending:
         known: what is known of a call, see `Recovery`.
         leadership: looked at before every dispatch.
         call: the lost one, with the name by which an agent is asked for.
-        epoch: of the agent.
+        errand: which the agent is sent on.
         before: agents in the room that are not the one that is sent, such as the successor of a handover that was
             under way; it finds out, and leaves.
     """
@@ -55,22 +55,21 @@ class Sending:
         known: Callable[[str], Known | None],
         leadership: Leadership,
         call: Tethered,
-        epoch: int,
+        errand: Errand,
         before: frozenset[str],
     ) -> None:
         self._client = client
         self._known = known
         self._leadership = leadership
         self._call = call
-        self._epoch = epoch
+        self._errand = errand
         self._before = before
         self._dispatches: list[str] = []
 
-    async def run(self, told: str, *, silent: bool) -> frozenset[str]:
+    async def run(self, *, silent: bool) -> frozenset[str]:
         """Send an agent; returns the dispatches that were made for it, once it has the call.
 
         Args:
-            told: what the call's first agent was told by its dispatch.
             silent: see `Recovery.run`. Several dispatches may wait for a worker's answer at the same time, and then
                 more. Of two agents that come, the second finds the first in the room, and leaves.
 
@@ -80,7 +79,7 @@ class Sending:
         """
         try:
             try:
-                await self._until_assigned(told, _DISPATCHES_AT_ONCE_IF_SILENT if silent else _DISPATCHES_AT_ONCE)
+                await self._until_assigned(_DISPATCHES_AT_ONCE_IF_SILENT if silent else _DISPATCHES_AT_ONCE)
                 await self._until_tethered()
             except (NoAgentError, *API_ERRORS):
                 # It may be there all the same, and deleting its dispatch would end it.
@@ -94,10 +93,10 @@ class Sending:
             raise
         return frozenset(self._dispatches)
 
-    async def _until_assigned(self, told: str, at_once: int) -> None:
+    async def _until_assigned(self, at_once: int) -> None:
         """Make one dispatch after the other until a worker has taken one, or an agent has come."""
         share, enough = ASSIGNED_WITHIN_SECONDS / at_once, asyncio.Event()
-        took = await self._dispatch(told)
+        took = await self._dispatch()
         # One task looks for all of them: begun anew for each, it would see no answer that takes longer than a share.
         looking = asyncio.create_task(self._assigned(enough))
         tethered = asyncio.create_task(self._tethered())
@@ -105,7 +104,7 @@ class Sending:
             for _ in range(at_once - 1):
                 if await _first_of(looking, tethered, seconds=share):
                     break
-                took = await self._dispatch(told)
+                took = await self._dispatch()
             # A LiveKit that is slow to answer may be as slow to find a worker.
             await _first_of(looking, tethered, seconds=max(share, took))
             enough.set()
@@ -116,13 +115,13 @@ class Sending:
             tethered.cancel()
             await asyncio.gather(looking, tethered, return_exceptions=True)
 
-    async def _dispatch(self, told: str) -> float:
+    async def _dispatch(self) -> float:
         """Make one; returns how many seconds LiveKit took to answer."""
         if not self._leadership.leading:
             raise NoAgentError("another keeper leads")
         call, began = self._call, time.monotonic()
-        errand = Errand(kind=Kind.RECOVERY, caller=call.caller, epoch=self._epoch, job_metadata=told)
-        request = api.CreateAgentDispatchRequest(agent_name=call.agent_name, room=call.room, metadata=write(errand))
+        metadata = write(self._errand)
+        request = api.CreateAgentDispatchRequest(agent_name=call.agent_name, room=call.room, metadata=metadata)
         self._dispatches.append((await self._client.agent_dispatch.create_dispatch(request)).id)
         return time.monotonic() - began
 
@@ -167,7 +166,7 @@ class Sending:
         One that was lost at once is a loss of its own, and need not be waited for.
         """
         known = self._known(self._call.call)
-        return known is not None and known.call.epoch >= self._epoch
+        return known is not None and known.call.epoch >= self._errand.epoch
 
     async def _serves(self) -> bool:
         """Whether an agent in the room says that it has the call.
@@ -181,7 +180,7 @@ class Sending:
             # Were a failed look taken for a no, the agent would be ended.
             await asyncio.sleep(_LOOK_SECONDS)
             people = await agents(self._client, call.room)
-        return any((epoch_told(each.attributes, call.caller) or 0) >= self._epoch for each in people)
+        return any((epoch_told(each.attributes, call.caller) or 0) >= self._errand.epoch for each in people)
 
 
 async def _first_of(*tasks: asyncio.Task[Any], seconds: float | None = None) -> set[asyncio.Task[Any]]:
