@@ -188,7 +188,7 @@ async def test_a_successor_that_cannot_reach_the_model_any_more_is_not_given_the
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, tmp_path: Path, patience: str
 ) -> None:
     # With less than the agent before waits for, and with more.
-    plan = replace(plan, give_up_after=15)
+    plan = replace(plan, answer_timeout_s=20)
     async with AsyncExitStack() as near:
         gemini = await near.enter_async_context(simulator())
         certificate = str(shutil.copy(gemini.certificate, tmp_path))

@@ -113,7 +113,9 @@ class _Beside:
     def __init__(self, builds: Sequence[Sequence[str]], last: Sequence[str], log: IO[str]) -> None:
         # Closed by the shell when all is built, or by its end.
         self._built, building = os.pipe()
-        script = "\n".join([*(shlex.join(command) for command in builds), f"exec {building}>&-", shlex.join(last)])
+        # By none of the commands: what one leaves behind keeps nobody waiting.
+        commands = [f"{shlex.join(command)} {building}>&-" for command in builds]
+        script = "\n".join([*commands, f"exec {building}>&-", shlex.join(last)])
         self._process = subprocess.Popen(
             ["nice", "-n", "19", "bash", "-c", script],
             cwd=ROOT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -51,8 +52,13 @@ async def test_a_gemini_that_does_not_answer_is_not_waited_for_and_asked_until_i
         assert gemini.pod.lacking == f"Gemini does not answer this pod: {first.reason}"
         await gemini.pod.until_accepted()
     assert gemini.pod.lacking is None
+    assert not gemini.pod.refused
     assert gemini.lacked[-1] == "Gemini refuses this pod: no such key"
     assert not gemini.answers
+
+
+def test_a_hiccup_costs_a_second_and_an_outage_is_asked_about_every_ten() -> None:
+    assert list(itertools.islice(acceptance._pauses(), 6)) == [1, 2, 4, 8, 10, 10]
 
 
 async def test_nobody_asks_again_once_there_was_a_session(

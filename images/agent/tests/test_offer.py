@@ -58,7 +58,6 @@ class Room:
     Attributes:
         starved: how often the first agent will say that it is.
         silent: whether it answers no more.
-        removed: who was put out of the room.
     """
 
     name = "room"
@@ -67,7 +66,7 @@ class Room:
         agent, standard = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
         kinds = {"caller": standard, "first": agent, "second": agent}
         self.remote_participants = {name: SimpleNamespace(identity=name, kind=kind) for name, kind in kinds.items()}
-        self.local_participant = self.agent_dispatch = self.room = self
+        self.local_participant = self.agent_dispatch = self
         self.identity = "agent"
         self.methods: dict[str, Any] = {}
         self.made: list[str] = []
@@ -75,7 +74,6 @@ class Room:
         self.changed = asyncio.Condition()
         self.starved = 0
         self.silent = False
-        self.removed: list[str] = []
         self.watched = asyncio.Event()
 
     def on(self, *_: object) -> None:
@@ -105,11 +103,6 @@ class Room:
             self.made.append(errand.nonce)
             self.changed.notify_all()
         return api.AgentDispatch(id=f"AD_{len(self.made)}")
-
-    async def remove_participant(self, identity: api.RoomParticipantIdentity) -> None:
-        async with self.changed:
-            self.removed.append(identity.identity)
-            self.changed.notify_all()
 
     async def get_dispatch(self, dispatch: str, room: str) -> api.AgentDispatch:
         return api.AgentDispatch(id=dispatch)
@@ -226,18 +219,6 @@ async def test_no_processor_is_waited_for_where_time_is_short(monkeypatch: pytes
         assert not given.is_set()
         deadline.move(calm.HURRY_SECONDS)
         await asyncio.wait_for(given.wait(), 10)
-
-
-async def test_one_that_has_died_is_not_given_the_call_at_the_deadline_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offer, "ALIVE_WITHIN_SECONDS", 0.05)
-    room, deadline = Room(), Deadline(600)
-    async with _offered(monkeypatch, room, deadline, Looks(sys.maxsize)) as given:
-        room.silent = True
-        monkeypatch.setattr(boundary, "is_now", lambda _: False)
-        deadline.move(0)
-        await room.until(lambda: bool(room.removed))
-    assert room.removed == ["first"]
-    assert not given.is_set()
 
 
 async def test_a_successor_that_dies_with_the_call_is_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:

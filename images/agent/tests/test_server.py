@@ -162,7 +162,12 @@ async def test_a_pod_with_which_gemini_has_had_no_session_is_not_ready_and_takes
     assert pod.server._report_load() < FULL_THRESHOLD
     assert pod.server.not_ready() == "Gemini does not answer this pod: timed out"
 
-    pod.server._acceptance.lacking = None
+    # As it may turn out once Gemini answers.
+    pod.server._acceptance.refused = True
+    assert (await pod.offer(Offer("d"))).rejected_for_good is False
+    assert pod.server._report_load() > FULL_THRESHOLD
+
+    pod.server._acceptance.lacking, pod.server._acceptance.refused = None, False
     assert (await pod.offer(Offer("c", metadata=errand))).accepted is not None
     assert pod.server.not_ready() is None
 

@@ -22,7 +22,10 @@ async def test_a_model_that_is_not_reached_in_time_is_told_to_the_worker(monkeyp
     told: list[tuple[str, tuple[str, ...]]] = []
     monkeypatch.setattr(metrics, "_tell", lambda *count: told.append(count))
     monkeypatch.setattr(session, "CONNECTED_WITHIN_SECONDS", 0.05)
-    call = cast("Call", SimpleNamespace(resume=resume, is_running=True))
+    audible: list[bool] = []
+    session_ = SimpleNamespace(output=SimpleNamespace(set_audio_enabled=audible.append))
+    call = cast("Call", SimpleNamespace(resume=resume, is_running=True, session=session_))
     with pytest.raises(TakeError, match="not reached"):
         await session._go_on(call, cast("Snapshot", SimpleNamespace(model=None)), 0.0)
+    assert audible == [False]
     assert told == [(metrics.MODEL_LOST, (metrics.UNREACHABLE,))]

@@ -178,6 +178,8 @@ async def _go_on(call: Call, snapshot: Snapshot, cut: float) -> None:
         async with asyncio.timeout(CONNECTED_WITHIN_SECONDS):
             await call.resume(snapshot.model, cut=cut)
     except TimeoutError:
+        # Until it has left, it may be connected after all, and the agent before goes on.
+        call.session.output.set_audio_enabled(False)
         # So that the pod is not asked again at once.
         metrics.count(metrics.MODEL_LOST, metrics.UNREACHABLE)
         raise TakeError("the model was not reached in time") from None

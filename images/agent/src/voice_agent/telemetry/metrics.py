@@ -59,8 +59,8 @@ MODEL_LOST = "gemini_lost"
 UNREACHABLE, REFUSED, FAILED = "unreachable", "refused", "failed"
 GEMINI_LOST = Counter(
     "voice_agent_gemini_lost",
-    "Calls whose agent left because Gemini could not be talked to again; why: unreachable or refused (from this pod: "
-    "keepers try another), failed (it would, and did not do its work)",
+    "Calls whose agent left, or did not take over, because Gemini could not be talked to; why: unreachable or refused "
+    "(from this pod: another is tried), failed (it would, and did not do its work)",
     ["why"],
 )
 # Prometheus sees no increase in a series that begins with 1.

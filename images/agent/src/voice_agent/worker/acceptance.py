@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
 from voice_agent import gemini
@@ -13,8 +13,9 @@ from voice_agent.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Between questions to a Gemini that has had no session with this pod.
+# Between questions to a Gemini that has had no session with this pod: soon at first, for whom a hiccup kept from it.
 ASK_AGAIN_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS = 1.0
 
 
 class Acceptance:
@@ -22,21 +23,24 @@ class Acceptance:
 
     Attributes:
         lacking: why there was no session yet, in words for people; None before it is known, and once there was one.
+        refused: whether Gemini has refused this pod, and not accepted it since.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.lacking: str | None = None
+        self.refused = False
         self._settings = settings
-        self._refused = False
 
     async def unless_refused(self) -> None:
         """Wait while Gemini refuses this pod; one that does not answer takes no refusal back, and is not waited for."""
         async with self._asking() as fails:
-            while ending := await fails():
+            for pause in _pauses():
+                if (ending := await fails()) is None:
+                    break
                 self._note(ending)
-                if not self._refused:
+                if not self.refused:
                     return
-                await asyncio.sleep(ASK_AGAIN_SECONDS)
+                await asyncio.sleep(pause)
         self._accepted()
 
     async def until_accepted(self) -> None:
@@ -44,8 +48,8 @@ class Acceptance:
         if self.lacking is None:
             return
         async with self._asking() as fails:
-            while True:
-                await asyncio.sleep(ASK_AGAIN_SECONDS)
+            for pause in _pauses():
+                await asyncio.sleep(pause)
                 if (ending := await fails()) is None:
                     break
                 self._note(ending)
@@ -54,25 +58,25 @@ class Acceptance:
     def _note(self, ending: Ending) -> None:
         words = ending.words or ending.reason
         if ending.refused:
-            self._refused = True
+            self.refused = True
             self.lacking = f"Gemini refuses this pod: {words}"
             logger.error(
                 "%s. It takes no calls until it is accepted; check the key or the pod's identity, GEMINI_MODEL and "
                 "GEMINI_VOICE",
                 self.lacking,
             )
-        elif not self._refused:
+        elif not self.refused:
             self.lacking = f"Gemini does not answer this pod: {words}"
             logger.error(
-                "%s. It takes no calls that another pod has or had; check GEMINI_BASE_URL, and that the network lets "
-                "the pod reach it",
+                "%s. It takes no calls that another pod has or had; check GEMINI_BASE_URL, that the network lets the "
+                "pod reach it, and the quota of sessions",
                 self.lacking,
             )
 
     def _accepted(self) -> None:
         if self.lacking is not None:
             logger.info("Gemini accepts this pod")
-        self.lacking, self._refused = None, False
+        self.lacking, self.refused = None, False
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[Callable[[], Awaitable[Ending | None]]]:
@@ -82,3 +86,11 @@ class Acceptance:
             yield lambda: gemini.fails(client, model, settings.gemini_voice)
         finally:
             await client.aio.aclose()
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between one question and the next, for ever."""
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        yield min(pause, ASK_AGAIN_SECONDS)
+        pause = min(2 * pause, ASK_AGAIN_SECONDS)

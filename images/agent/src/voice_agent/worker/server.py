@@ -15,7 +15,6 @@ from multiprocessing.context import BaseContext
 from livekit.agents import AgentServer, JobRequest
 from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
 from livekit.agents.ipc.supervised_proc import SupervisedProc
-from livekit.agents.utils.aio import cancel_and_wait
 
 from voice_agent.call import errand as errands
 from voice_agent.call import process, session
@@ -39,6 +38,8 @@ PROCESS_START_TIMEOUT_SECONDS = 60
 # For so long the calls that lost the model here are left to other pods. Were it longer, calls that every pod has lost
 # would wait when the model is back.
 LACKS_MODEL_SECONDS = 10.0
+
+LEAVE_GEMINI_SECONDS = 1.0
 
 # By name: what it imports and builds, this process has no use for.
 PRELOAD = "voice_agent.worker.preload"
@@ -162,15 +163,17 @@ class CallServer(AgentServer):
         try:
             await super()._connection_task()
         finally:
-            await cancel_and_wait(asking)
+            asking.cancel()
+            # A service that does not answer lets a connection that is being set up go after ten.
+            await asyncio.wait([asking], timeout=LEAVE_GEMINI_SECONDS)
 
     async def _on_request(self, request: JobRequest) -> None:
         if self._drain_of_pod.asked:
             await self._leave_to_another_pod(request, "draining")
             return
-        # A new call is asked for once: it is better served late than never.
+        # A new call is asked for once: it is better served late than never, but by a pod that is refused.
         errand = errands.read(request.job.metadata)
-        if errand is not None and self._lacks_model:
+        if self._refused or (errand is not None and self._lacks_model):
             await self._leave_to_another_pod(request, "no_model")
             return
         if errand is not None and errand.kind is Kind.HANDOVER and await self._would_move_again():
@@ -192,6 +195,10 @@ class CallServer(AgentServer):
         return self._standing is not None and await self._standing.ask_now()
 
     @property
+    def _refused(self) -> bool:
+        return self._acceptance is not None and self._acceptance.refused
+
+    @property
     def _lacks_model(self) -> bool:
         if self._acceptance is not None and self._acceptance.lacking is not None:
             return True
@@ -203,8 +210,8 @@ class CallServer(AgentServer):
 
     def _report_load(self) -> float:
         metrics.SLOTS_TAKEN.set(self.slots.taken)
-        # A call that comes nevertheless is taken: newer pods may just have filled up.
-        if self._outdated:
+        # A call that comes to one that is outdated is taken nevertheless: newer pods may just have filled up.
+        if self._outdated or self._refused:
             return 1.0
         return max(self.slots.load, ALMOST_FULL) if self._lacks_model else self.slots.load
 

@@ -212,13 +212,14 @@ class _Attempt:
             await boundary.until(self._call, self._deadline, self._gone, lambda: patient() and self._processor.starved)
             if self._gone.is_set():
                 raise NoSuccessorError("it left while we waited for the turn's end")
+            if self._deadline.passed:
+                # A starved one would be late to answer, and without keepers the call be lost.
+                return
             within = ALIVE_WITHIN_PATIENT_SECONDS if calm.patience(self._deadline.left) else ALIVE_WITHIN_SECONDS
             successor = await condition(self._room, self._successor, within)
             if successor is None:
                 await self._remove_successor()
                 raise NoSuccessorError("it does not answer any more")
-            if self._deadline.passed:
-                return
             if patient() and (successor.starved or self._processor.starved):
                 await asyncio.sleep(calm.POLL_SECONDS)
             elif boundary.is_now(self._call):
