@@ -161,6 +161,14 @@ def test_a_lost_call_that_goes_on_in_a_room_made_anew_is_known_by_that_name_only
     assert [known.call for known in fleet.calls] == [goes_on]
 
 
+def test_a_call_that_was_lost_long_ago_does_not_hide_the_loss_of_the_callers_next_one(fleet: Fleet) -> None:
+    fleet.missed(replace(FIRST, epoch=3), Loss.CLOSED)
+    next_call = replace(FIRST, room_sid="RM_2")
+    fleet.seen(next_call)
+    fleet.missed(next_call, Loss.CLOSED)
+    assert {known.call.room_sid for known in fleet.lost} == {FIRST.room_sid, "RM_2"}
+
+
 def test_other_callers_of_a_room_are_other_calls(fleet: Fleet) -> None:
     fleet.missed(FIRST, Loss.CLOSED)
     fleet.seen(replace(NEXT, room_sid="RM_2", caller="another"))

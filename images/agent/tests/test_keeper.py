@@ -153,6 +153,13 @@ def test_an_agent_that_answers_in_its_room_is_not_lost_though_its_pod_is_not_rea
     assert judge(a_fleet([], lost), Witnesses(seen=[], living=[], in_room=lost, answering=lost[:1])) == ["room-2"]
 
 
+def test_of_what_one_keeper_alone_has_lost_an_agent_that_answers_is_not_in_the_share() -> None:
+    lost = [a_call(number, pod=f"pod-{number}") for number in range(10)]
+    alive = [a_call(number) for number in range(10, 20)]
+
+    assert judge(a_fleet(alive, lost), Witnesses(in_room=lost, answering=lost[1:])) == ["room-0"]
+
+
 def test_an_older_agent_of_the_call_that_another_keeper_sees_does_not_count() -> None:
     assert judge(a_fleet([a_call(3)], [a_call(1, epoch=2)]), Witnesses(seen=[a_call(1)])) == ["room-1"]
 
@@ -417,7 +424,7 @@ async def test_a_call_that_loses_every_agent_is_not_sent_the_third_at_once(monke
     class Recovers:
         """Finds an agent at once, which dies at once."""
 
-        async def run(self, call: Tethered, recovered: Callable[[], None], _: object, *, silent: bool) -> Result:
+        async def run(self, call: Tethered, recovered: Callable[[], None], *_: object, **__: object) -> Result:
             sent.append(call.epoch)
             recovered()
             following = replace(call, epoch=call.epoch + 1)

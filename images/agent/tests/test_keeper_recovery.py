@@ -138,7 +138,7 @@ async def test_a_caller_who_has_left_and_is_back_is_sent_an_agent_with_the_next_
 
     assert list(room.dispatches) == ["AD_2"]
     told = errands.read(room.dispatches["AD_2"].metadata)
-    assert told == Errand(kind=Kind.RECOVERY, caller="caller", epoch=2, job_metadata="gold")
+    assert told == Errand(kind=Kind.RECOVERY, caller="caller", epoch=2, job_metadata="gold", kept_as="RM_1")
     assert await store.get(LOST.call) == Kept(2, Snapshot(Stamp(1, 1), b"sealed"))
 
 

@@ -90,12 +90,12 @@ class Restarted(Room):
     async def supersede(self, call: str, epoch: int) -> None:
         self.superseded.add((call, epoch))
 
-    async def recover(self, lost: Tethered = LOST) -> Result:
+    async def recover(self, lost: Tethered = LOST, *, anew: bool = True) -> Result:
         await self.store.put(LOST.call, KEPT)
         client = cast(api.LiveKitAPI, self)
         keeper = Recovery(client, self.store, self.supersede, self.known.get, AlwaysLeading())
         async with asyncio.timeout(10):
-            return await keeper.run(lost)
+            return await keeper.run(lost, anew=anew)
 
     async def snapshot(self) -> Snapshot | None:
         """What is kept of the call under its old name."""
@@ -108,7 +108,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "_AGENT_RETURNS_SECONDS", 0.0)
     monkeypatch.setattr(recovery, "_POLL_SECONDS", 0.01)
     monkeypatch.setattr(recovery, "_ANEW_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(recovery, "ROOM_STAYS_SECONDS", 0.1)
+    monkeypatch.setattr(recovery, "ROOM_STAYS_SECONDS", 0.5)
     monkeypatch.setattr(sending, "ASSIGNED_WITHIN_SECONDS", 0.02)
 
 
@@ -143,6 +143,24 @@ async def test_a_caller_who_does_not_come_back_has_left(looks: list[tuple[str, b
     assert len(kept) > 3
     assert all(kept), "the snapshot was deleted while the caller was waited for"
     assert await room.store.get(LOST.call) is None
+
+
+async def test_a_call_that_was_lost_long_ago_is_not_taken_for_the_callers_next_one() -> None:
+    room = Restarted(("RM_2", True))
+    room.known[NEW] = Known(BROUGHT)
+
+    assert await room.recover(anew=False) is Result.CALLER_LEFT
+    assert (room.created, room.superseded) == ([], set())
+
+
+async def test_the_old_name_is_forgotten_once_the_agent_has_written_by_the_new() -> None:
+    room, now = Restarted(("RM_2", True)), [0.0]
+    room.store = MemoryStore(clock=lambda: now[0])
+
+    assert await room.recover() is Result.RECOVERED
+    assert await room.snapshot() == KEPT
+    now[0] = 301.0
+    assert await room.snapshot() is None
 
 
 async def test_where_the_room_is_as_it_was_livekit_is_asked_once() -> None:
@@ -213,7 +231,7 @@ async def test_a_keeper_knows_the_call_by_its_new_name_only() -> None:
     with thinking(room) as brain:
 
         def found_waiting() -> None:
-            if room.created:
+            if room._sid == "RM_2":
                 assert brain.recover_found(replace(LOST, room_sid="RM_2", pod=""))
 
         room.on_look = found_waiting

@@ -232,6 +232,24 @@ def test_a_caller_who_left_while_the_call_moved_is_taken_up_as_soon(world: World
     assert world.taken == [departed]
 
 
+@pytest.mark.usefixtures("departed")
+def test_whoever_else_waits_in_the_room_is_not_taken_for_the_caller_who_has_left(world: World) -> None:
+    errand = write(Errand(kind=Kind.RECOVERY, caller="another", epoch=2))
+    world.dispatches["one"].append(dispatch(id="AD_2", metadata=errand, at=2))
+    world.people["one"] = [person("another")]
+    assert world.passes(12) == ["one"]
+    assert world.taken[0].caller == "another"
+
+
+@pytest.mark.usefixtures("departed")
+def test_the_next_agent_has_its_time_to_join_though_the_one_before_has_left(world: World) -> None:
+    world.people["one"] = [person("caller")]
+    assert world.passes(4) == []
+    world.dispatches["one"].append(dispatch(job(2), id="AD_2", at=2))
+    assert world.passes(18) == []
+    assert world.passes(6) == ["one"]
+
+
 def test_a_room_that_was_made_anew_is_not_the_one_that_its_caller_left(world: World, departed: Tethered) -> None:
     world.departed["AD_1"] = replace(departed, room_sid="RM_before"), world.now
     world.people["one"] = [person("caller")]

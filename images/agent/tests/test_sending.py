@@ -54,6 +54,30 @@ async def test_an_agent_that_is_tethered_elsewhere_is_known_by_what_it_says_in_t
     assert ("AD_2" in room.dispatches) is (result is Result.RECOVERED), "deleting its dispatch would end the agent"
 
 
+async def test_a_look_that_livekit_does_not_answer_ends_no_agent_that_is_on_its_way() -> None:
+    class Failing(Room):
+        asked = 0
+
+        async def get_dispatch(self, dispatch: str, room: str) -> api.AgentDispatch | None:
+            self.asked += dispatch != "AD_1"
+            if self.asked == 1:
+                raise TimeoutError
+            return await super().get_dispatch(dispatch, room)
+
+    room = Failing("gold")
+    known = room.tethers(replace(LOST, epoch=2, dispatch_id="AD_2"))
+    keeper = Recovery(
+        cast(api.LiveKitAPI, room),
+        MemoryStore(),
+        supersede,
+        lambda call: known(call) if room.asked > 1 else None,
+        AlwaysLeading(),
+    )
+
+    assert await asyncio.wait_for(keeper.run(LOST), 10) is Result.RECOVERED
+    assert len(room.created) == 1
+
+
 @pytest.mark.parametrize(("silent", "unanswered"), [(True, 2), (False, 1)], ids=["never-answers", "full-for-a-moment"])
 async def test_a_dispatch_that_no_worker_takes_does_not_hold_up_the_next_of_the_same_try(
     monkeypatch: pytest.MonkeyPatch, silent: bool, unanswered: int

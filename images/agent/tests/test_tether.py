@@ -21,7 +21,7 @@ from voice_agent.state.store import Kept, Snapshot, Stamp, StoreError
 from voice_agent.tether import server, wire
 from voice_agent.tether.ask import Keepers
 from voice_agent.tether.server import Sight
-from voice_agent.tether.wire import Ending, Loss, Tethered
+from voice_agent.tether.wire import Ending, Epoch, Loss, Tethered
 
 from .noting_keeper import CALL, DEADLINE, SECRET, keeper, tether, until
 
@@ -143,6 +143,19 @@ async def test_the_memory_of_a_call_waits_as_long_as_a_caller_who_has_left_may_c
             assert (await keepers.claim(CALL.call, above=1)).epoch == 2
         store.now = 31.0
         assert await keepers.snapshot(CALL.call) == (b"one" if back else None)
+
+
+async def test_whoever_else_calls_an_agent_to_a_caller_who_had_left_asks_for_a_new_conversation() -> None:
+    async with keeper() as watching:
+        keepers = Keepers(watching.url, lambda: SECRET)
+        async with tether(watching.url) as tethered:
+            tethered.put_snapshot(b"one")
+            await watching.keeps(b"one")
+            tethered.goodbye(Ending.CALLER_LEFT)
+        await until(lambda: CALL.call in watching.server._left)
+        assert await keepers.snapshot(CALL.call) == b"one"
+        assert await keepers.epoch(CALL.call) == Epoch(epoch=0, held=False)
+        assert await keepers.snapshot(CALL.call) is None
 
 
 async def test_snapshots_of_a_call_that_was_let_go_of_and_taken_again_are_the_later_ones() -> None:

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 # A tether that broke for itself is made again in 25 to 75 ms, see `tether.client`.
 RECONNECT_SECONDS = 0.15
 _LOOK_SECONDS = 0.25
+# A caller who is in another room of that name later has made another call.
+ANEW_SECONDS = 180.0
 # Each try asks LiveKit's API some twenty times a second; whoever is found waiting beyond these waits a little longer.
 FOUND_AT_A_TIME = 20
 
@@ -92,6 +94,10 @@ class Brain:
         """See `Calls`."""
         if len(self._found) >= FOUND_AT_A_TIME:
             return False
+        # One that is lost may be in a room that LiveKit has made anew, with the memory of the one before.
+        others = [*(known.call for known in self._fleet.lost), *self._found.values()]
+        if any((other.room, other.caller) == (call.room, call.caller) for other in others):
+            return True
         if call.call not in self._running and self._fleet.get(call.call) is None:
             self._found[call.call] = call
             self._running[call.call] = asyncio.create_task(self._recover(call))
@@ -149,12 +155,16 @@ class Brain:
         already = len(set(self._running.values())) - len(self._found)
         for known in await self._suspicion.really_lost(lost, already):
             current = self._fleet.get(known.call.call)
-            if current is not None and current.loss and current.call == known.call:
-                self._running[known.call.call] = asyncio.create_task(
-                    self._recover(known.call, known.lost_at, silent=known.loss is Loss.SILENT)
-                )
+            if known.call.call in self._running or current is None or not current.loss or current.call != known.call:
+                continue
+            silent, anew = known.loss is Loss.SILENT, self._fleet.lost_for(known) < ANEW_SECONDS
+            self._running[known.call.call] = asyncio.create_task(
+                self._recover(known.call, known.lost_at, silent=silent, anew=anew)
+            )
 
-    async def _recover(self, call: Tethered, lost_at: float | None = None, *, silent: bool = False) -> None:
+    async def _recover(
+        self, call: Tethered, lost_at: float | None = None, *, silent: bool = False, anew: bool = False
+    ) -> None:
         this, names = self._running[call.call], [call.call]
 
         def moved(to: Tethered) -> None:
@@ -167,7 +177,7 @@ class Brain:
                 self._relapses.recovered(names[-1], lost_at)
 
         try:
-            result = await self._recovery.run(call, recovered, moved, silent=silent)
+            result = await self._recovery.run(call, recovered, moved, silent=silent, anew=anew)
             metrics.RECOVERIES.labels(result).inc()
             known = self._fleet.get(call.call)
             # Of a recovered call that is still the lost one here, the agent is tethered elsewhere.

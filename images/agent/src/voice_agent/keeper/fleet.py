@@ -187,13 +187,13 @@ class Fleet:
         lost = {name: known for name, known in self._known.items() if known.loss}
         epochs = self._epochs() if lost else {}
         # In a room that LiveKit has made anew, an agent with a later epoch has the call by another name.
-        goes_on = [name for name, each in lost.items() if each.call.epoch < epochs[each.call.room, each.call.caller]]
+        goes_on = [name for name, k in lost.items() if k.call.epoch < epochs.get((k.call.room, k.call.caller), 0)]
         self.drop({*goes_on, *(name for name, known in lost.items() if known.lost_at < oldest)})
         self._leaving = {name: left for name, left in self._leaving.items() if left[2] >= oldest}
 
     def _epochs(self) -> dict[tuple[str, str], int]:
-        """The highest of each room and caller, by whatever SID LiveKit knows the room."""
+        """The highest in sight of each room and caller, by whatever SID LiveKit knows the room."""
         epochs: dict[tuple[str, str], int] = {}
-        for call in (known.call for known in self._known.values()):
+        for call in (known.call for known in self._known.values() if not known.loss):
             epochs[call.room, call.caller] = max(call.epoch, epochs.get((call.room, call.caller), 0))
         return epochs

@@ -89,6 +89,7 @@ class _Room:
         look_at: when it is looked into next.
         agent_seen: whether an agent was ever there.
         agent_left: whether LiveKit, or the agent, has told that one left, since one was seen last.
+        dispatch: the latest of ours, when it was looked into last.
         found: the caller, the record and the jobs that were found last; None if nobody waits.
         since: of that very finding.
         looks: in a row that found the same.
@@ -97,6 +98,7 @@ class _Room:
     look_at: float = 0.0
     agent_seen: bool = False
     agent_left: bool = False
+    dispatch: str = ""
     found: tuple[object, ...] | None = None
     since: float = 0.0
     looks: int = 0
@@ -238,12 +240,19 @@ class Reconciliation:
         if not ours:
             return None
         latest = ours[-1]
+        if watched.dispatch != latest.id:
+            # The agent that has left is not the one that is asked for now.
+            watched.agent_left = watched.agent_left and not watched.dispatch
+            watched.dispatch = latest.id
         gave_way = self._calls.gave_way(latest.id)
         errand = errands.read(latest.metadata)
         ended = ours if gave_way else [latest]
         # One that was called to a call may have found its caller gone, and with them the agent before.
         served = ours if gave_way or errand else [latest]
-        left, ago = next((told for each in reversed(served) if (told := self._calls.left(each.id))), (None, 0.0))
+        departures = [told for each in reversed(served) if (told := self._calls.left(each.id))]
+        left, ago = next(
+            ((agent, ago) for agent, ago in departures if errand is None or agent.caller == errand.caller), (None, 0.0)
+        )
         returned = left is not None and _is_back(left, room, callers)
         hung_up = left is not None and not returned and ago > ROOM_STAYS_SECONDS
         if hung_up or any(self._calls.is_over(dispatch.id) for dispatch in ended):

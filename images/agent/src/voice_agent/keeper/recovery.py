@@ -36,6 +36,8 @@ _ANEW_LOOK_SECONDS = 1.0
 # After an outage livekit-rtc 1.1.21 tries again within 7 s, mostly much sooner: so few agents that live come later
 # after their callers, and are replaced for nothing.
 _AGENT_RETURNS_SECONDS = 5.0
+# An agent writes a snapshot after every turn.
+_WRITTEN_WITHIN_SECONDS = 300.0
 # livekit-server 1.13.5 keeps a room for so long after everybody has left (`departure_timeout`): whoever comes back
 # later comes to another room, and to a new conversation. After a restart all clients have come back by then.
 ROOM_STAYS_SECONDS = 20.0
@@ -106,6 +108,7 @@ class Recovery:
         moved: Callable[[Tethered], None] = lambda _: None,
         *,
         silent: bool = False,
+        anew: bool = False,
     ) -> Result:
         """Try until another agent has the call, its caller has left, or too much time has passed.
 
@@ -115,10 +118,11 @@ class Recovery:
             moved: called with the call's new name, if LiveKit has made its room anew.
             silent: whether its worker may still be registered with LiveKit, which then sends it jobs that it never
                 answers: a pod that stands still, a node that is cut off.
+            anew: whether its caller is looked for in another room of that name, too, which LiveKit may have made.
         """
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
-                came = await self._until_one_comes(call, moved, silent=silent)
+                came = await self._until_one_comes(call, moved, silent=silent, anew=anew)
         except TimeoutError:
             logger.error(  # noqa: TRY400 - each try has told why
                 "call %s is given up: its caller waits, and no agent came in %.0f s", call.call, GIVE_UP_SECONDS
@@ -129,13 +133,20 @@ class Recovery:
         recovered()
         try:
             await self._tidy(came)
+            if came.call.call != call.call:
+                await self._forget(call)
         except Exception:
             # The caller has an agent, and a dispatch too many costs less than one too few.
-            logger.exception("the dispatches of call %s are not tidied", call.call)
+            logger.exception("what is left of call %s is not tidied", call.call)
         return Result.RECOVERED
 
+    async def _forget(self, call: Tethered) -> None:
+        """Forget the name that a call has no more, once its next agent has surely written what it goes on from."""
+        if kept := await self._store.get(call.call):
+            await self._store.delete(call.call, kept.epoch, after=_WRITTEN_WITHIN_SECONDS)
+
     async def _until_one_comes(
-        self, lost: Tethered, moved: Callable[[Tethered], None], *, silent: bool
+        self, lost: Tethered, moved: Callable[[Tethered], None], *, silent: bool, anew: bool
     ) -> _Sent | Result:
         pause, call, epoch = _FIRST_PAUSE_SECONDS, lost, lost.epoch
         # A fleet that was given another name has pods of the old one only as long as those drain.
@@ -145,7 +156,7 @@ class Recovery:
             if epoch == call.epoch and self._agent_of(call.call) == call:
                 return Result.RETURNED
             try:
-                found = await self._with_caller(call)
+                found = await self._with_caller(call, anew=anew)
                 if found is None:
                     await self._store.delete(lost.call, epoch)
                     return Result.CALLER_LEFT
@@ -185,7 +196,7 @@ class Recovery:
         sending = Sending(self._client, self._known, self._leadership, asked, errand, before)
         return _Sent(asked, await sending.run(silent=silent), before)
 
-    async def _with_caller(self, call: Tethered) -> Tethered | None:
+    async def _with_caller(self, call: Tethered, *, anew: bool) -> Tethered | None:
         """The call in the room that its caller is in, or returns to; None if they do not.
 
         No room is made for a caller: a dispatch for one that is gone would create it. If LiveKit has made the room
@@ -194,7 +205,7 @@ class Recovery:
         people are told by the room's name, and may be those of the one before.
         """
         began = time.monotonic()
-        anew, since = "", began
+        other, since = "", began
         while True:
             listed = self._client.room.list_rooms(api.ListRoomsRequest(names=[call.room]))
             rooms, people = await asyncio.gather(listed, participants(self._client, call.room))
@@ -202,12 +213,14 @@ class Recovery:
             there = any(p.identity == call.caller and p.kind != models.ParticipantInfo.Kind.AGENT for p in people)
             if there and sid == call.room_sid:
                 return call
+            if sid != call.room_sid and not anew:
+                return None
             found = sid if there else ""
-            if found != anew:
-                anew, since = found, now
-            elif anew and now - since >= _AGENT_RETURNS_SECONDS:
-                return replace(call, room_sid=anew, epoch=call.epoch + 1)
-            if not anew and now - began >= ROOM_STAYS_SECONDS:
+            if found != other:
+                other, since = found, now
+            elif other and now - since >= _AGENT_RETURNS_SECONDS:
+                return replace(call, room_sid=other, epoch=call.epoch + 1)
+            if not other and now - began >= ROOM_STAYS_SECONDS:
                 return None
             await asyncio.sleep(_pause(now - began) if sid == call.room_sid else _ANEW_LOOK_SECONDS)
 

@@ -134,8 +134,14 @@ class Sending:
         """
         while True:
             last = enough.is_set()
-            if await self._sees_one():
-                return True
+            try:
+                if await self._sees_one():
+                    return True
+            except API_ERRORS as error:
+                # An agent may be on its way all the same, and would be ended.
+                if last:
+                    raise
+                logger.info("whether an agent comes is not known: %s", str(error) or type(error).__name__)
             if last:
                 return False
             await asyncio.sleep(_POLL_SECONDS)

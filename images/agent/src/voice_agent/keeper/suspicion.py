@@ -91,12 +91,13 @@ class Suspicion:
         if not self._any_in_sight(seen or ()):
             if len({known.call.pod for known in unseen}) == 1 and all(known.loss is Loss.CLOSED for known in unseen):
                 return unseen
-            return await self._corroborated(unseen)
+            return await self._corroborated(await self._unheard(unseen))
         doubtful = self._doubtful(seen or ())
         doubted = [known for known in unseen if seen is None or _token(known) in doubtful]
         if not doubted:
             return unseen
         certain = [known for known in unseen if known not in doubted]
+        doubted = await self._unheard(doubted)
         certain += await self._corroborated(doubted)
         share = max(1, round(SHARE * len(self._fleet.calls)))
         return certain + [known for known in doubted if known not in certain][: max(0, share - already)]
@@ -134,20 +135,19 @@ class Suspicion:
         except TimeoutError:
             return None
 
-    async def _corroborated(self, lost: Sequence[Known]) -> list[Known]:
-        # Those that are silent have been asked.
-        closed = [known.call for known in lost if known.loss is Loss.CLOSED]
-        living, answering = await asyncio.gather(self._living_pods(), self._agents.answering(closed))
-        lost = [known for known in lost if known.call not in answering]
-        verdicts = await asyncio.gather(*(self._is_gone(known, living) for known in lost))
-        return [known for known, gone in zip(lost, verdicts, strict=True) if gone]
+    async def _unheard(self, lost: Sequence[Known]) -> list[Known]:
+        """Those whose agents do not answer in their rooms; those that are silent have been asked."""
+        answering = await self._agents.answering(known.call for known in lost if known.loss is Loss.CLOSED)
+        return [known for known in lost if known.call not in answering]
 
-    async def _living_pods(self) -> frozenset[str] | None:
+    async def _corroborated(self, lost: Sequence[Known]) -> list[Known]:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                return await self._pods.living()
+                living = await self._pods.living()
         except TimeoutError:
-            return None
+            living = None
+        verdicts = await asyncio.gather(*(self._is_gone(known, living) for known in lost))
+        return [known for known, gone in zip(lost, verdicts, strict=True) if gone]
 
     async def _is_gone(self, known: Known, living: frozenset[str] | None) -> bool:
         if living is not None and known.call.pod not in living:

@@ -103,6 +103,8 @@ class TetherServer:
         self._watcher = watcher
         self._silence = silence_seconds
         self._tethers: set[_Tether] = set()
+        self._left: dict[str, tuple[Tethered, float]] = {}
+        """Calls whose agents said that the caller had left, and when, the first first."""
         self._closing = False
 
     def application(self) -> web.Application:
@@ -176,6 +178,9 @@ class TetherServer:
         call = request.query.get("call", "")
         if held := self._held(call):
             return _told(wire.Epoch(epoch=held, held=True))
+        if left := self._left.pop(call, None):
+            # Who calls an agent to a caller who was away asks for a new conversation; the keepers send theirs knowing.
+            await self._forget(left[0], 0.0)
         try:
             kept = await self._store.get(call)
         except StoreError as error:
@@ -227,6 +232,8 @@ class TetherServer:
             keeping.cancel()
             self._gone(tether, ending)
         if ending in _FORGOTTEN_AFTER_SECONDS:
+            if ending is Ending.CALLER_LEFT:
+                self._note_left(call)
             await self._forget(call, _FORGOTTEN_AFTER_SECONDS[ending])
         await socket.close()
         return socket
@@ -309,6 +316,13 @@ class TetherServer:
             if kept is not None and kept.epoch > call.epoch:
                 await self._supersede(tether, kept.epoch)
                 return
+
+    def _note_left(self, call: Tethered) -> None:
+        now = time.monotonic()
+        self._left.pop(call.call, None)
+        self._left[call.call] = call, now
+        while self._left[oldest := next(iter(self._left))][1] < now - _FORGOTTEN_AFTER_SECONDS[Ending.CALLER_LEFT]:
+            del self._left[oldest]
 
     async def _forget(self, call: Tethered, after: float) -> None:
         try:
