@@ -96,8 +96,9 @@ async def test_what_another_keeper_has_claimed_counts(store: LayeredStore, share
 async def test_a_call_whose_caller_may_be_back_is_forgotten_later_by_both(clock: list[float]) -> None:
     own, shared = (MemoryStore(clock=lambda: clock[0]) for _ in range(2))
     store = LayeredStore(own, shared, lambda: clock[0])
-    await store.put(CALL, snapshot(1, 5))
-    assert await store.delete(CALL, 1, after=30)
+    for call, after in (("RM_0/another", 300), (CALL, 30)):
+        await store.put(call, snapshot(1, 5))
+        assert await store.delete(call, 1, after=after)
     clock[0] += 29
     for each in (own, shared):
         assert await each.get(CALL) == Kept(1, snapshot(1, 5))

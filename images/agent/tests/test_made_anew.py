@@ -232,7 +232,7 @@ async def test_a_keeper_knows_the_call_by_its_new_name_only() -> None:
 
         def found_waiting() -> None:
             if room._sid == "RM_2":
-                assert brain.recover_found(replace(LOST, room_sid="RM_2", pod=""))
+                assert brain.recover_found(replace(LOST, room_sid="RM_2", pod="")) is not False
 
         room.on_look = found_waiting
         running = asyncio.create_task(brain.run())
@@ -242,6 +242,15 @@ async def test_a_keeper_knows_the_call_by_its_new_name_only() -> None:
         assert set(brain._relapses._recovered) == {NEW}
         await cancel_and_wait(running)
     assert {errand.kept_as for errand in room.errands if errand} == {"RM_1"}, "an agent without memory was sent, too"
+
+
+async def test_a_caller_who_was_found_waiting_is_followed_too() -> None:
+    room = Restarted(("", False), ("RM_2", True))
+    brain = Brain(cast(api.LiveKitAPI, room), room.store, AlwaysLeading(), UnknownPods(), NoPeers())
+    room.on_agent = brain.on_call
+    assert brain.recover_found(LOST)
+    await until(lambda: bool(room.known) and not brain._running)
+    assert [known.call.call for known in brain.calls()] == [NEW]
 
 
 async def test_of_a_call_whose_next_agent_other_keepers_watch_over_nothing_is_left_here(

@@ -55,6 +55,7 @@ class World:
         self.superseded: set[str] = set()
         self.seen: set[tuple[str, int]] = set()
         self.places = 99
+        self.lost: set[str] = set()
         self.leading = True
         self.now = 1000.0
         self.room = self.agent_dispatch = self
@@ -100,7 +101,9 @@ class World:
     def gave_way(self, dispatch: str) -> bool:
         return dispatch in self.superseded
 
-    def recover_found(self, call: Tethered) -> bool:
+    def recover_found(self, call: Tethered) -> bool | None:
+        if call.room in self.lost:
+            return None
         if len(self.taken) >= self.places:
             return False
         self.taken.append(call)
@@ -176,6 +179,13 @@ def test_a_caller_who_is_back_is_told_apart_from_one_whose_agent_has_died(world:
     world.people["one"] = [person("caller")]
     world.passes(6)
     assert (found("returned"), found("agent_gone")) == (before[0] + 1, before[1])
+
+
+def test_a_caller_whose_call_is_known_to_be_lost_is_not_counted_as_found_and_holds_nobody_up(world: World) -> None:
+    world.people["two"], world.dispatches["two"] = [person("caller")], [dispatch()]
+    world.lost, before = {"one"}, found("unanswered")
+    assert world.passes(12) == ["two"]
+    assert found("unanswered") == before + 1
 
 
 def found(why: str) -> float:

@@ -165,11 +165,20 @@ async def test_a_pod_with_which_gemini_has_had_no_session_is_not_ready_and_takes
     # As it may turn out once Gemini answers.
     pod.server._acceptance.refused = True
     assert (await pod.offer(Offer("d"))).rejected_for_good is False
-    assert pod.server._report_load() > FULL_THRESHOLD
+    pod.server._worker_load = pod.server._report_load()
+    assert pod.server._worker_load > FULL_THRESHOLD
+    before = _refused("no_model")
+    pod.server._devmode = False
+    assert not pod.server._is_available()
+    assert _refused("no_model") == before + 1
 
     pod.server._acceptance.lacking, pod.server._acceptance.refused = None, False
     assert (await pod.offer(Offer("c", metadata=errand))).accepted is not None
     assert pod.server.not_ready() is None
+
+
+def _refused(reason: str) -> float:
+    return metrics.CALLS_REFUSED.labels(reason)._value.get()
 
 
 async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(

@@ -158,6 +158,21 @@ async def test_whoever_else_calls_an_agent_to_a_caller_who_had_left_asks_for_a_n
         assert await keepers.snapshot(CALL.call) is None
 
 
+async def test_a_call_that_has_an_agent_again_is_not_forgotten_when_that_one_dies() -> None:
+    async with keeper() as watching:
+        keepers = Keepers(watching.url, lambda: SECRET)
+        async with tether(watching.url) as tethered:
+            await watching.told("call", 1)
+            tethered.goodbye(Ending.CALLER_LEFT)
+        await until(lambda: CALL.call in watching.server._left)
+        async with job(watching.url) as process:
+            await watching.keeps(b"sealed")
+            process.kill()
+            await watching.told(Loss.CLOSED, 1)
+        assert (await keepers.epoch(CALL.call)).epoch == 1
+        assert await keepers.snapshot(CALL.call) == b"sealed"
+
+
 async def test_snapshots_of_a_call_that_was_let_go_of_and_taken_again_are_the_later_ones() -> None:
     async with keeper() as watching:
         async with tether(watching.url) as first:

@@ -77,8 +77,8 @@ class Calls(Protocol):
     def gave_way(self, dispatch: str) -> bool:
         """Whether the agent that a dispatch brought has left for another."""
 
-    def recover_found(self, call: Tethered) -> bool:
-        """Have `call` taken up; False if so many are being recovered that it has to wait."""
+    def recover_found(self, call: Tethered) -> bool | None:
+        """Have `call` taken up; False if so many are being recovered that it has to wait, None if it is one of them."""
 
 
 @dataclass
@@ -293,7 +293,10 @@ class Reconciliation:
         for each in waiting:
             if each.call.call in alive:
                 continue
-            if not self._calls.recover_found(each.call):
+            taken = self._calls.recover_found(each.call)
+            if taken is None:
+                continue
+            if not taken:
                 return
             logger.warning("call %s has no agent (%s), found by LiveKit's list of rooms", each.call.call, each.why)
             metrics.FOUND.labels(each.why).inc()

@@ -30,7 +30,7 @@ class MemoryStore:
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently changed first
         self._ending: dict[str, float] = {}
-        """When calls that have ended are to be forgotten, in the order of their ends."""
+        """When calls that have ended are to be forgotten."""
 
     async def put(self, call: str, snapshot: Snapshot) -> bool:
         """See `Store.put`."""
@@ -85,6 +85,6 @@ class MemoryStore:
         now = self._clock()
         while self._entries and next(iter(self._entries.values())).changed_at < now - self._ttl:
             self._entries.popitem(last=False)
-        while self._ending and self._ending[ended := next(iter(self._ending))] <= now:
+        for ended in [call for call, at in self._ending.items() if at <= now]:
             del self._ending[ended]
             self._entries.pop(ended, None)

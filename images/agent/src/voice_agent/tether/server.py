@@ -220,6 +220,7 @@ class TetherServer:
             return socket  # it closed meanwhile
         tether = _Tether(call, socket, transport, time.monotonic())
         self._tethers.add(tether)
+        self._left.pop(call.call, None)
         self._watcher.on_call(call)
         keeping = asyncio.create_task(self._keep(tether), name=f"keep {call.call}")
         ending: Ending | None = None

@@ -210,7 +210,6 @@ class CallServer(AgentServer):
 
     def _report_load(self) -> float:
         metrics.SLOTS_TAKEN.set(self.slots.taken)
-        # A call that comes to one that is outdated is taken nevertheless: newer pods may just have filled up.
         if self._outdated or self._refused:
             return 1.0
         return max(self.slots.load, ALMOST_FULL) if self._lacks_model else self.slots.load
@@ -223,8 +222,15 @@ class CallServer(AgentServer):
     def _is_available(self) -> bool:
         available = super()._is_available()
         if not available:
-            metrics.CALLS_REFUSED.labels("draining" if self.draining else "full").inc()
+            metrics.CALLS_REFUSED.labels(self._why_closed()).inc()
         return available
+
+    def _why_closed(self) -> str:
+        if self.draining:
+            return "draining"
+        if self._refused:
+            return "no_model"
+        return "outdated" if self._outdated else "full"
 
     def _on_registered(self, *_: object) -> None:
         self.registered = True
