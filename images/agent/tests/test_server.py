@@ -152,8 +152,11 @@ async def test_a_pod_with_which_gemini_has_had_no_session_is_not_ready_and_takes
     make_settings: Callable[..., Settings],
 ) -> None:
     pod = Pod(make_settings())
-    pod.server._on_registered()
     assert pod.server._acceptance is not None
+    pod.server._acceptance.refused = True
+    assert pod.server._report_load() < FULL_THRESHOLD, "it would be told when the pod registers, accepted by then"
+    pod.server._acceptance.refused = False
+    pod.server._on_registered()
     pod.server._acceptance.lacking = "Gemini does not answer this pod: timed out"
     errand = write(Errand(kind=Kind.HANDOVER, caller="caller", epoch=2, predecessor="agent"))
 

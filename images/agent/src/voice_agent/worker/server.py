@@ -210,7 +210,9 @@ class CallServer(AgentServer):
 
     def _report_load(self) -> float:
         metrics.SLOTS_TAKEN.set(self.slots.taken)
-        if self._outdated or self._refused:
+        # Not before it is registered: livekit-agents 1.8.9 would tell so when it is, and LiveKit ask it for nothing for
+        # 2.5 s.
+        if self._outdated or (self._refused and self.registered):
             return 1.0
         return max(self.slots.load, ALMOST_FULL) if self._lacks_model else self.slots.load
 
