@@ -232,7 +232,8 @@ async def test_a_keeper_knows_the_call_by_its_new_name_only() -> None:
 
         def found_waiting() -> None:
             if room._sid == "RM_2":
-                assert brain.recover_found(replace(LOST, room_sid="RM_2", pod="")) is not False
+                found = replace(LOST, room_sid="RM_2", pod="")
+                assert brain.is_lost(found) or brain.recover_found(found)
 
         room.on_look = found_waiting
         running = asyncio.create_task(brain.run())

@@ -221,15 +221,21 @@ async def test_no_processor_is_waited_for_where_time_is_short(monkeypatch: pytes
         await asyncio.wait_for(given.wait(), 10)
 
 
+async def _taking(room: Room) -> tuple[offer._Attempt, asyncio.Task[None]]:
+    """An agent that waits to hear that its successor has the call, and has asked some times whether that one lives."""
+    attempt = offer._Attempt(_call(room), Deadline(600), {}, lambda: None)
+    attempt._successor = "first"
+    waiting = asyncio.create_task(attempt._until_taken())
+    await room.until(lambda: room.starved < -2)
+    return attempt, waiting
+
+
 async def test_a_successor_that_dies_with_the_call_is_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offer, "TAKEN_WITHIN_SECONDS", 600.0)
     monkeypatch.setattr(offer, "ASK_AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(offer, "ALIVE_WITHIN_PATIENT_SECONDS", 0.05)
     room = Room()
-    attempt = offer._Attempt(_call(room), Deadline(600), {}, lambda: None)
-    attempt._successor = "first"
-    waiting = asyncio.create_task(attempt._until_taken())
-    await room.until(lambda: room.starved < -2)
+    _, waiting = await _taking(room)
     assert not waiting.done(), "one that lives may be slow"
     room.silent = True
     with pytest.raises(offer.NoSuccessorError, match="did not say"):
@@ -239,10 +245,7 @@ async def test_a_successor_that_dies_with_the_call_is_noticed_soon(monkeypatch: 
 async def test_a_successor_that_is_slow_may_take_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offer, "ASK_AGAIN_SECONDS", 0.01)
     room = Room()
-    attempt = offer._Attempt(_call(room), Deadline(600), {}, lambda: None)
-    attempt._successor = "first"
-    waiting = asyncio.create_task(attempt._until_taken())
-    await room.until(lambda: room.starved < -2)
+    attempt, waiting = await _taking(room)
     attempt._taken.set()
     await asyncio.wait_for(waiting, 10)
 

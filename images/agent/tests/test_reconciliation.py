@@ -101,9 +101,10 @@ class World:
     def gave_way(self, dispatch: str) -> bool:
         return dispatch in self.superseded
 
-    def recover_found(self, call: Tethered) -> bool | None:
-        if call.room in self.lost:
-            return None
+    def is_lost(self, call: Tethered) -> bool:
+        return call.room in self.lost
+
+    def recover_found(self, call: Tethered) -> bool:
         if len(self.taken) >= self.places:
             return False
         self.taken.append(call)

@@ -90,14 +90,15 @@ class Brain:
         """See `Calls`."""
         return self._fleet.gave_way(dispatch)
 
-    def recover_found(self, call: Tethered) -> bool | None:
+    def is_lost(self, call: Tethered) -> bool:
+        """See `Calls`."""
+        lost = [*(known.call for known in self._fleet.lost), *self._found.values()]
+        return any((each.room, each.caller) == (call.room, call.caller) for each in lost)
+
+    def recover_found(self, call: Tethered) -> bool:
         """See `Calls`."""
         if len(self._found) >= FOUND_AT_A_TIME:
             return False
-        # One that is lost may be in a room that LiveKit has made anew, with the memory of the one before.
-        others = [*(known.call for known in self._fleet.lost), *self._found.values()]
-        if any((other.room, other.caller) == (call.room, call.caller) for other in others):
-            return None
         if call.call not in self._running and self._fleet.get(call.call) is None:
             self._found[call.call] = call
             self._running[call.call] = asyncio.create_task(self._recover(call, anew=True))

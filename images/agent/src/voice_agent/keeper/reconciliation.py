@@ -77,8 +77,11 @@ class Calls(Protocol):
     def gave_way(self, dispatch: str) -> bool:
         """Whether the agent that a dispatch brought has left for another."""
 
-    def recover_found(self, call: Tethered) -> bool | None:
-        """Have `call` taken up; False if so many are being recovered that it has to wait, None if it is one of them."""
+    def is_lost(self, call: Tethered) -> bool:
+        """Whether a call of this room and caller is known to be lost, also by the SID of the room that it was in."""
+
+    def recover_found(self, call: Tethered) -> bool:
+        """Have `call` taken up; False if so many are being recovered that it has to wait."""
 
 
 @dataclass
@@ -291,12 +294,9 @@ class Reconciliation:
         seen = await self._peers.tethered() or frozenset()
         alive = {call for call, _ in seen}
         for each in waiting:
-            if each.call.call in alive:
+            if each.call.call in alive or self._calls.is_lost(each.call):
                 continue
-            taken = self._calls.recover_found(each.call)
-            if taken is None:
-                continue
-            if not taken:
+            if not self._calls.recover_found(each.call):
                 return
             logger.warning("call %s has no agent (%s), found by LiveKit's list of rooms", each.call.call, each.why)
             metrics.FOUND.labels(each.why).inc()

@@ -30,29 +30,26 @@ class Acceptance:
         self.lacking: str | None = None
         self.refused = False
         self._settings = settings
+        self._pauses = _pauses()
 
     async def unless_refused(self) -> None:
         """Wait while Gemini refuses this pod; one that does not answer takes no refusal back, and is not waited for."""
-        async with self._asking() as fails:
-            for pause in _pauses():
-                if (ending := await fails()) is None:
-                    break
-                self._note(ending)
-                if not self.refused:
-                    return
-                await asyncio.sleep(pause)
-        self._accepted()
+        await self._ask(lambda: not self.refused)
 
     async def until_accepted(self) -> None:
         """Wait until Gemini has had a session with this pod."""
-        if self.lacking is None:
-            return
+        if self.lacking is not None:
+            await asyncio.sleep(next(self._pauses))
+            await self._ask(lambda: False)
+
+    async def _ask(self, enough: Callable[[], bool]) -> None:
+        """Ask until there is a session, or what the last ending tells is `enough`."""
         async with self._asking() as fails:
-            for pause in _pauses():
-                await asyncio.sleep(pause)
-                if (ending := await fails()) is None:
-                    break
+            while ending := await fails():
                 self._note(ending)
+                if enough():
+                    return
+                await asyncio.sleep(next(self._pauses))
         self._accepted()
 
     def _note(self, ending: Ending) -> None:
