@@ -1,11 +1,14 @@
-"""The stage of all tests that need the cluster, and a run's end."""
+"""The stage of all tests that need the cluster, tests on a machine that is full, and a run's end."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
+from lab.processors import fails_as_starved
 from lab.stage import Stage, prepare
 
 
@@ -13,6 +16,13 @@ from lab.stage import Stage, prepare
 def stage() -> Stage:
     """The cluster with the lab's servers in it; it is left up, `make down` takes it down."""
     return prepare()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Have a test that is tried again where the machine is starved fail so on one that is full."""
+    with fails_as_starved() if item.get_closest_marker("flaky") else nullcontext():
+        return (yield)
 
 
 def pytest_sessionstart() -> None:

@@ -49,5 +49,5 @@ def plan(livekit: LiveKit, request: pytest.FixtureRequest) -> CallPlan:
     # A test that is tried again is in another room: LiveKit keeps the first one's for a while, with its dispatch.
     room = f"{name}-{time.monotonic_ns()}"
     return CallPlan(
-        livekit.url, livekit.key, livekit.secret, room=room, agent_name=name, pause_s=0.6, answer_timeout_s=8
+        livekit.url, livekit.key, livekit.secret, room=room, agent_name=name, pause_s=0.6, answer_timeout_s=15
     )

@@ -171,7 +171,7 @@ async def test_an_agent_whose_model_is_gone_for_good_leaves_the_room(
     variables |= {"GEMINI_RECONNECT_SECONDS": "1"}
     async with worker(variables) as pod:
         await pod.ready()
-        async with CallFleet(replace(plan, give_up_after=1, answer_timeout_s=4), 1) as fleet:
+        async with CallFleet(replace(plan, give_up_after=1, answer_timeout_s=30), 1) as fleet:
             await fleet.all_answering()
             gemini.faults += [Fault("close", "setup", times=99), Fault("close", "turn", code=1007)]
             line = await pod.logged("call over: error")

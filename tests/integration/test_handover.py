@@ -30,7 +30,7 @@ SESSION_TOPIC = "lk.agent.session"
 
 @pytest.fixture
 def variables(variables: dict[str, str]) -> dict[str, str]:
-    return variables | {"DRAIN_FINISH_WITHIN_SECONDS": "0", "DRAIN_TIMEOUT_SECONDS": "60"}
+    return variables | {"DRAIN_FINISH_WITHIN_SECONDS": "0", "DRAIN_TIMEOUT_SECONDS": "150"}
 
 
 def unnoticed(report: CallReport) -> None:
@@ -104,28 +104,31 @@ async def test_a_pod_full_of_calls_is_emptied(variables: dict[str, str], plan: C
         unnoticed(report)
 
 
-# The boundary is no longer waited for when half of it is over; long answers last 8 s, and are sent in two.
-FORCED = {"DRAIN_TIMEOUT_SECONDS": "6"}
+# The boundary is waited for up to 5 s before the end, and then what was said be played for 3 s more.
+FORCED = {"DRAIN_TIMEOUT_SECONDS": "16"}
+LONG_ANSWER_SECONDS = 20.0
 
 
 async def test_an_agent_whose_time_is_up_falls_silent_when_the_caller_speaks(
-    variables: dict[str, str], plan: CallPlan
+    variables: dict[str, str], plan: CallPlan, gemini: Simulator
 ) -> None:
-    report = await _forced(variables, replace(plan, kinds=(Kind.ASK_LONG,), barge_in_after_s=3.5))
+    report = await _forced(variables, replace(plan, barge_in_after_s=12.0), gemini)
     unnoticed(report)
 
 
 async def test_an_answer_that_is_cut_off_for_want_of_time_is_said_again(
-    variables: dict[str, str], plan: CallPlan
+    variables: dict[str, str], plan: CallPlan, gemini: Simulator
 ) -> None:
-    report = await _forced(variables, replace(plan, kinds=(Kind.ASK_LONG,), barge_in_after_s=12.0))
+    report = await _forced(variables, replace(plan, barge_in_after_s=22.0), gemini)
     unnoticed(report)
     unasked = next(turn for turn in report.turns if turn.pod == "two").asked
     assert [sound.pod for sound in report.sounds if sound.start < unasked][-2:] == ["one", "two"]
 
 
-async def _forced(variables: dict[str, str], plan: CallPlan) -> CallReport:
+async def _forced(variables: dict[str, str], plan: CallPlan, gemini: Simulator) -> CallReport:
     """A call whose pod must go just as a long answer begins, and at its deadline is still in it."""
+    gemini.behaviour.long_answer_s = LONG_ANSWER_SECONDS
+    plan = replace(plan, kinds=(Kind.ASK_LONG,))
     async with two_pods(variables, plan, only_one=FORCED) as (one, _two, fleet):
         await fleet.more_answers(1)
         one.send(TERM)

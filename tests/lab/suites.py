@@ -25,16 +25,15 @@ BUILDS = (
     (sys.executable, str(ROOT / "tools" / "build.py"), "--all"),
     (str(Path(sys.executable).with_name("lab")), "images"),
 )
+_SHARING = "@tests/side-by-side.args"
 # Linters and renders: no clock, no server. They get what the others leave.
-COMPUTING = ("-m", "not cluster", "tests/lint", "tools/tests", "tests/examples", "tests/chart")
-# In this order: those of a call or two each, which share the processors, and beside which the images are built; those
-# on the cluster that hold no call, and see what is mounted on the machine, as while an image is built; those of many
-# calls, and pods that start under them.
-LIVE = (
-    ("@tests/side-by-side.args", "-m", "not cluster and not image", *_ON_MACHINE),
-    ("-m", "cluster or image", *_ON_MACHINE, "tests/chart"),
-    ("tests/e2e",),
-)
+COMPUTING = (_SHARING, "-m", "not cluster", "tests/lint", "tools/tests", "tests/examples", "tests/chart")
+# In this order. Of a call or two each: they share the processors, and the images are built beside them.
+FEW_CALLS = (_SHARING, "-m", "not cluster and not image", *_ON_MACHINE)
+# On the cluster, without a call: they see what is mounted on the machine, as it is while an image is built.
+NO_CALLS = ("-m", "cluster or image", *_ON_MACHINE, "tests/chart")
+# Many calls, and pods that start under them: for these two cores are hardly enough, even with nothing beside them.
+MANY_CALLS = ("tests/e2e",)
 _LOG = BUILD / "tests" / "computing.log"
 _INTERRUPTED_SECONDS, _END_SECONDS = 60.0, 30.0
 # pytest: all passed, and some failed; with any other code it did not come to its end.
@@ -51,15 +50,17 @@ def run() -> int:
     signal.signal(signal.SIGTERM, _leave)
     _LOG.parent.mkdir(parents=True, exist_ok=True)
     with _LOG.open("w+") as log:
-        print(f"tests: {' '.join(COMPUTING[2:])} run beside the others, see {_LOG.relative_to(ROOT)}", flush=True)
+        print(f"tests: {' '.join(COMPUTING[3:])} run beside the others, see {_LOG.relative_to(ROOT)}", flush=True)
         beside = _Beside(BUILDS, _pytest(COMPUTING), log)
         try:
-            results = [_followed(LIVE[0])]
+            results = [_followed(FEW_CALLS)]
             if not beside.is_built(wait=False):
                 print("tests: waiting for the images, which are still being built: see there", flush=True)
                 beside.is_built(wait=True)
-            results += [_followed(arguments) for arguments in LIVE[1:]]
+            results.append(_followed(NO_CALLS))
+            print("tests: waiting for those that run beside the others", flush=True)
             code = beside.wait()
+            results.append(_followed(MANY_CALLS))
         finally:
             beside.end()
         log.seek(0)

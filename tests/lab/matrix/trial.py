@@ -12,10 +12,10 @@ from lab.callers import CallFleet, CallPlan, CallReport, StarvedError
 from lab.cluster import LAB_NAMESPACE
 from lab.matrix.departures import watch
 from lab.matrix.outcome import Outcome
-from lab.matrix.processors import ProcessorTime
 from lab.matrix.rows import Promise, Row
 from lab.matrix.scene import Scene
 from lab.paths import BUILD, ROOT
+from lab.processors import ProcessorTime
 from lab.stage import Stage
 
 LOGS = BUILD / "logs"

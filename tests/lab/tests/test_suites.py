@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from lab.paths import ROOT
-from lab.suites import COMPUTING, LIVE, _Beside, counted
+from lab.suites import COMPUTING, FEW_CALLS, MANY_CALLS, NO_CALLS, _Beside, counted
 
 
 def test_every_folder_of_tests_is_run() -> None:
     paths = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["testpaths"]
-    assert set(paths) <= {word for suite in (COMPUTING, *LIVE) for word in suite}
+    assert set(paths) <= {word for suite in (COMPUTING, FEW_CALLS, NO_CALLS, MANY_CALLS) for word in suite}
 
 
 @pytest.mark.parametrize(
