@@ -130,6 +130,21 @@ async def test_calls_that_a_drain_leaves_at_its_deadline_are_taken_up(
         taken_up(report, ["one", "two"])
 
 
+async def test_a_state_that_kills_each_agent_is_left_out(
+    variables: dict[str, str], plan: CallPlan, one_keeper: Keeper
+) -> None:
+    variables |= {"AGENT_CLASS": "fatal_agent:Fatal", "PYTHONPATH": AGENTS, "IDLE_PROCESSES": "2"}
+    async with two_pods(variables, replace(plan, give_up_after=10)) as (one, two, fleet):
+        await fleet.more_answers(1)
+        one.send_to_group(KILL)
+        line = await two.logged("call recovered")
+        assert line["memory_kept"]
+        await two.logged("3 agents in a row have died while they restored this call")
+        await fleet.more_answers(2)
+        [report] = await fleet.finish()
+    taken_up(report, ["one", "two"], lost_turns=2)
+
+
 async def test_a_call_waits_for_a_free_slot(variables: dict[str, str], plan: CallPlan, one_keeper: Keeper) -> None:
     plan = replace(plan, give_up_after=10, answer_timeout_s=3)
     async with worker(variables, pod="one") as one:

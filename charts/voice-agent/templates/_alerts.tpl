@@ -55,7 +55,7 @@
   annotations:
     summary: A caller had to begin anew.
     description: {{ `A call was taken up without its conversation, by {{ $labels.kind }}; the reason: {{ $labels.reason }}.` | quote }}
-    runbook: unknown_key means that a pod lacks a key of state.encryption; none_kept that keepers and store had no snapshot; no_keeper_url that the worker knows no keeper; newer that an older version took the call; broken is a defect.
+    runbook: unknown_key means that a pod lacks a key of state.encryption; none_kept that keepers and store had no snapshot; no_keeper_url that the worker knows no keeper; newer that an older version took the call; fatal that five agents in a row died while they restored it; broken is a defect.
 {{- end -}}
 
 {{- define "voice-agent.geminiAlerts" -}}

@@ -19,7 +19,7 @@ from voice_agent.keeper.routes import CALLS_PATH, Routes
 from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.auth import SharedSecret
 from voice_agent.tether.server import TetherServer
-from voice_agent.tether.wire import Ending, Loss, Tethered
+from voice_agent.tether.wire import RESTORING, Ending, Loss, Tethered
 
 FIRST = Tethered("room", "RM_1", "caller", 1, "AJ_1", "AD_1", "one", "node", "agent-1", "voice-agent")
 NEXT = Tethered("room", "RM_1", "caller", 2, "AJ_2", "AD_2", "two", "node", "agent-2", "voice-agent")
@@ -167,6 +167,39 @@ def test_a_call_that_was_lost_long_ago_does_not_hide_the_loss_of_the_callers_nex
     fleet.seen(next_call)
     fleet.missed(next_call, Loss.CLOSED)
     assert {known.call.room_sid for known in fleet.lost} == {FIRST.room_sid, "RM_2"}
+
+
+def restores(fleet: Fleet, epoch: int) -> Tethered:
+    agent = replace(FIRST, epoch=epoch, agent_identity=f"agent-{epoch}")
+    fleet.seen(agent)
+    fleet.said(agent, {RESTORING: epoch})
+    return agent
+
+
+def deaths(fleet: Fleet) -> int:
+    [known] = fleet.calls
+    return known.deaths
+
+
+def test_agents_that_die_while_they_restore_the_call_are_counted(fleet: Fleet) -> None:
+    fleet.missed(FIRST, Loss.CLOSED)
+    assert deaths(fleet) == 0, "it had restored nothing"
+    fleet.missed(restores(fleet, 2), Loss.CLOSED)
+    fleet.missed(restores(fleet, 3), Loss.SILENT)
+    assert deaths(fleet) == 2
+    fleet.missed(replace(FIRST, epoch=3, agent_identity="agent-3"), Loss.CLOSED)
+    assert deaths(fleet) == 2, "that one was lost before"
+    fleet.seen(replace(FIRST, epoch=4))
+    fleet.missed(replace(FIRST, epoch=4), Loss.CLOSED)
+    assert deaths(fleet) == 2, "it had not begun to"
+
+
+def test_one_that_has_restored_it_ends_the_count(fleet: Fleet) -> None:
+    fleet.missed(restores(fleet, 2), Loss.CLOSED)
+    agent = restores(fleet, 3)
+    fleet.said(agent, {})
+    fleet.missed(agent, Loss.CLOSED)
+    assert deaths(fleet) == 0
 
 
 def test_other_callers_of_a_room_are_other_calls(fleet: Fleet) -> None:

@@ -257,6 +257,21 @@ async def test_a_dispatch_that_livekit_does_not_know_any_more_keeps_nobody_waiti
     assert (await recovered(Forgetful("gold"), LOST)).job_metadata == ""
 
 
+async def test_a_successor_is_told_how_many_have_died_of_what_it_restores() -> None:
+    room = Room("gold")
+    comes = room.tethers(replace(LOST, epoch=2, dispatch_id="AD_2"))
+
+    def known(call: str) -> Known | None:
+        return comes(call) if room.created else Known(LOST, loss=Loss.CLOSED, deaths=3)
+
+    recovery = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, known, AlwaysLeading())
+    assert await recovery.run(LOST) is Result.RECOVERED
+    [request] = room.created
+    errand = errands.read(request.metadata)
+    assert errand is not None
+    assert errand.deaths == 3
+
+
 def test_an_errand_of_an_older_keeper_is_understood() -> None:
     errand = errands.read('{"voice-agent": {"kind": "recovery", "caller": "caller", "epoch": 2}}')
 

@@ -75,6 +75,24 @@ async def test_a_snapshot_or_why_there_is_none(
     assert await fetch(CALL, settings) == found
 
 
+@pytest.mark.parametrize(("deaths", "own"), [(2, {"cart": ["apple"]}), (3, None), (4, None)])
+async def test_the_agents_own_state_is_left_out_once_three_have_died_of_the_snapshot(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, deaths: int, own: JsonValue
+) -> None:
+    kept = SNAPSHOT.agent.model_copy(update={"own": {"cart": ["apple"]}, "instructions": "Be brief."})
+    keepers_have(monkeypatch, Seal([KEY]).seal(CALL.key, SNAPSHOT.model_copy(update={"agent": kept}).encode()))
+    found = await fetch(CALL, settings, deaths)
+    assert isinstance(found, Snapshot)
+    assert found.agent == kept.model_copy(update={"own": own})
+
+
+async def test_a_snapshot_of_which_five_agents_have_died_is_not_restored(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    keepers_have(monkeypatch, Seal([KEY]).seal(CALL.key, SNAPSHOT.encode()))
+    assert await fetch(CALL, settings, 5) is Fresh.FATAL
+
+
 async def test_without_keepers_there_is_no_snapshot_and_every_call_is_new(make_settings: Make) -> None:
     assert await fetch(CALL, make_settings()) is Fresh.NO_KEEPER_URL
     assert await claim(CALL, make_settings()) == 1

@@ -61,6 +61,17 @@ async def test_a_killed_process_is_a_loss_at_once_and_its_snapshot_is_there() ->
         assert await Keepers(watching.url, lambda: SECRET).snapshot(CALL.call) == b"sealed"
 
 
+async def test_a_state_that_must_be_known_first_is_waited_for_but_not_from_a_keeper_that_is_gone() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        async with keeper() as watching:
+            gone = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+            for urls in (watching.url, f"{watching.url},{gone}"):
+                async with tether(urls) as tethered:
+                    await tethered.tell_state({"known": urls})
+                    await watching.told("state", {"known": urls})
+
+
 async def test_a_process_that_stands_still_is_silent_and_is_back_when_it_goes_on() -> None:
     async with keeper(silence_seconds=1.5) as watching, job(watching.url) as process:
         await watching.told("call", 1)

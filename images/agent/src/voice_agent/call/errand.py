@@ -33,6 +33,8 @@ class Errand(BaseModel):
     """What the call's first dispatch told its agent, for a recovery that finds no snapshot."""
     kept_as: str = ""
     """For a recovery, the SID of the room whose name the snapshot has: LiveKit may have made the room anew since."""
+    deaths: Annotated[int, Field(ge=0)] = 0
+    """For a recovery, how many agents in a row have died while they restored the snapshot."""
     nonce: str = ""
     """Shows the predecessor that it talks to the successor it has called."""
 

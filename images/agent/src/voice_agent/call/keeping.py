@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from livekit import rtc
 from livekit.agents.utils.aio import cancel_and_wait
@@ -14,7 +16,7 @@ from voice_agent.gemini import ModelCheckpoint
 from voice_agent.settings import Settings
 from voice_agent.state.seal import Seal
 from voice_agent.tether.client import Credential, Tether, credential
-from voice_agent.tether.wire import Ending, Tethered
+from voice_agent.tether.wire import RESTORING, Ending, Tethered
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Keeping:
         self._task: asyncio.Task[None] | None = None
         self._sequence = 0
         self._disconnected: object = None
+        self._restoring = False
         self._call.context.room.on("disconnected", self._on_disconnected)
 
     async def tether(self) -> None:
@@ -87,6 +90,22 @@ class Keeping:
         )
         await self._tether.__aenter__()
 
+    @asynccontextmanager
+    async def restoring(self) -> AsyncIterator[None]:
+        """Until its end, the keepers take this process' death for the doing of what it restores."""
+        if self._tether is not None:
+            self._restoring = True
+            await self._tether.tell_state({"agent": RESTORING, RESTORING: self._call.identity.epoch})
+        try:
+            yield
+        finally:
+            self._restored()
+
+    def _restored(self) -> None:
+        if self._restoring and self._tether is not None:
+            self._tether.put_state({})
+        self._restoring = False
+
     def keep(self) -> None:
         """Begin to keep snapshots: the conversation is in place."""
         if self._tether is None:
@@ -104,6 +123,7 @@ class Keeping:
         if self._tether is None:
             return
         await self._stop()
+        self._restored()
         # At the drain's deadline, and when LiveKit or the network ends the job, the session closes as if the agent had
         # wished it.
         on_purpose = self._disconnected in _ENDED_ON_PURPOSE
@@ -132,6 +152,7 @@ class Keeping:
         """
         if self._tether is None or self._call.ending is not None:
             return
+        self._restored()
         tether, self._tether = self._tether, None
         self._sequence = tether.sequence
         await self._stop()

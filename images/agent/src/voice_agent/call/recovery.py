@@ -19,6 +19,11 @@ from voice_agent.tether.ask import Keepers
 
 logger = logging.getLogger(__name__)
 
+# Two agents that die while they restore a call may be chance. What a team's class does with its state is the likeliest
+# to be too much for a process, and the conversation the dearest to lose.
+STATELESS_AFTER_DEATHS = 3
+FRESH_AFTER_DEATHS = 5
+
 _INSTRUCTIONS = (
     "The caller could not hear you for a moment. Tell the caller now, in the language that the two of you speak, and "
     "without a word more: {line}"
@@ -40,6 +45,8 @@ class Fresh(StrEnum):
     """No keeper has a snapshot of the call, or none answers."""
     NO_KEEPER_URL = "no_keeper_url"
     """KEEPER_URL is not set."""
+    FATAL = "fatal"
+    """Every agent that restored the snapshot has died of it."""
 
 
 class HeldError(Exception):
@@ -72,10 +79,18 @@ async def claim(call: CallIdentity, settings: Settings) -> int:
     return max(claimed.epoch, known.epoch + 1)
 
 
-async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | Fresh:
-    """The latest snapshot of the call, or why there is none of use, and the conversation begins anew."""
+async def fetch(call: CallIdentity, settings: Settings, deaths: int = 0) -> Snapshot | Fresh:
+    """The latest snapshot of the call, or why there is none of use, and the conversation begins anew.
+
+    Args:
+        call: as it is kept.
+        settings: of the worker.
+        deaths: how many agents in a row have died while they restored it: at first the agent's own state is left out.
+    """
     if settings.keeper_url is None:
         return Fresh.NO_KEEPER_URL
+    if deaths >= FRESH_AFTER_DEATHS:
+        return Fresh.FATAL
     sealed = await Keepers(settings.keeper_url, credential_of(settings)).snapshot(call.key)
     if sealed is None:
         return Fresh.NONE_KEPT
@@ -94,6 +109,13 @@ async def fetch(call: CallIdentity, settings: Settings) -> Snapshot | Fresh:
         # Its message may quote the conversation.
         logger.error("the snapshot's conversation cannot be read: %s", type(error).__name__)  # noqa: TRY400
         return Fresh.BROKEN
+    if deaths >= STATELESS_AFTER_DEATHS and snapshot.agent.own is not None:
+        logger.error(
+            "%d agents in a row have died while they restored this call; it goes on without the own state of %s",
+            deaths,
+            snapshot.agent.path,
+        )
+        return snapshot.model_copy(update={"agent": snapshot.agent.model_copy(update={"own": None})})
     return snapshot
 
 

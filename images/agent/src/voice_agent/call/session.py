@@ -64,7 +64,7 @@ async def answer(context: JobContext) -> None:
             return
         elif errand.kind is Kind.RECOVERY:
             identity = _identity(context, caller, errand.epoch, errand.job_metadata)
-            await _restore(context, caller, identity, span, errand.kept_as)
+            await _restore(context, caller, identity, span, errand)
         else:
             await _take_over(context, caller, errand, span)
 
@@ -188,7 +188,11 @@ async def _go_on(call: Call, snapshot: Snapshot, cut: float) -> None:
 
 
 async def _restore(
-    context: JobContext, caller: rtc.RemoteParticipant, identity: CallIdentity, span: Span, kept_as: str = ""
+    context: JobContext,
+    caller: rtc.RemoteParticipant,
+    identity: CallIdentity,
+    span: Span,
+    errand: Errand | None = None,
 ) -> None:
     """Go on with a call whose agent is gone, as `identity`.
 
@@ -197,13 +201,14 @@ async def _restore(
         caller: who waits.
         identity: the call as it goes on.
         span: the call's.
-        kept_as: the SID of the room that it was kept under, if that may be another.
+        errand: the keepers'; None for an agent that was not sent by them.
     """
     ready = prepared(context.proc)
     began = time.monotonic()
     context.job.metadata = identity.job_metadata
+    kept_as, deaths = (errand.kept_as, errand.deaths) if errand else ("", 0)
     kept = identity.model_copy(update={"room_sid": kept_as or identity.room_sid})
-    found = await recovery.fetch(kept, ready.settings)
+    found = await recovery.fetch(kept, ready.settings, deaths)
     snapshot, fresh = (None, found) if isinstance(found, recovery.Fresh) else (found, None)
     if snapshot is None:
         logger.error("the call goes on as a new conversation: %s", fresh, extra={"reason": fresh})
@@ -221,7 +226,7 @@ async def _restore(
     keeping = await tether(call)
     if snapshot is not None:
         # One that hangs is known to nobody as long as it is tethered: as a lost one, it is known.
-        async with asyncio.timeout(ready.settings.gemini_reconnect_seconds + READY_WITHIN_SECONDS):
+        async with keeping.restoring(), asyncio.timeout(ready.settings.gemini_reconnect_seconds + READY_WITHIN_SECONDS):
             try:
                 await _put_in_place(call, snapshot)
             except SnapshotError:

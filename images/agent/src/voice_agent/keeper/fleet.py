@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
-from voice_agent.tether.wire import Ending, Loss, Tethered
+from voice_agent.tether.wire import RESTORING, Ending, Loss, Tethered
 
 # Nobody took it up in this time, and its caller has long hung up.
 _FORGET_SECONDS = 300.0
@@ -52,6 +52,7 @@ class Known:
         loss: how it went out of sight; None while it is seen.
         lost_at: when, on the clock.
         move: the last; None for the call's first agent, and if another keeper has seen it.
+        deaths: how many of its agents in a row were lost while they restored it.
     """
 
     call: Tethered
@@ -59,6 +60,12 @@ class Known:
     loss: Loss | None = None
     lost_at: float = 0.0
     move: Move | None = None
+    deaths: int = 0
+
+    @property
+    def restoring(self) -> bool:
+        """Whether its agent restores what it was sent to go on from."""
+        return self.state.get(RESTORING) == self.call.epoch
 
 
 class Fleet:
@@ -107,13 +114,15 @@ class Fleet:
         # Of two agents that were sent at once one leaves for the other, but not for one that is gone.
         latest = known is None or (call.epoch >= known.call.epoch if known.loss else call.rank >= known.call.rank)
         if latest:
-            self._known[call.call] = Known(call, known.state if known else {}, move=self._move(known, call))
+            state, deaths = (known.state, known.deaths) if known else ({}, 0)
+            self._known[call.call] = Known(call, state, move=self._move(known, call), deaths=deaths)
 
     def said(self, call: Tethered, state: dict[str, JsonValue]) -> None:
         """`call` tells what it does."""
         known = self._known.get(call.call)
         if known and known.call == call:
-            self._known[call.call] = replace(known, state=state)
+            known = replace(known, state=state)
+            self._known[call.call] = known if known.restoring else replace(known, deaths=0)
 
     def missed(self, call: Tethered, loss: Loss) -> None:
         """`call` is out of sight."""
@@ -121,9 +130,13 @@ class Fleet:
         if known and not known.loss and call != known.call and call.epoch == known.call.epoch:
             # Another has gone on in its place.
             return
-        if known is None or call.rank >= known.call.rank:
-            at = known.lost_at if known and known.call == call and known.loss else self._clock()
-            self._known[call.call] = Known(call, known.state if known else {}, loss, at, known.move if known else None)
+        if known is None:
+            self._known[call.call] = Known(call, loss=loss, lost_at=self._clock())
+        elif known.call == call and known.loss:
+            self._known[call.call] = replace(known, loss=loss)
+        elif call.rank >= known.call.rank:
+            deaths = known.deaths + (known.call == call and known.restoring)
+            self._known[call.call] = replace(known, call=call, loss=loss, lost_at=self._clock(), deaths=deaths)
 
     def ended(self, call: Tethered, ending: Ending) -> None:
         """The agent of `call` has said goodbye."""

@@ -235,7 +235,14 @@ class Recovery:
 
     async def _errand(self, lost: Tethered, epoch: int) -> Errand:
         """The next agent's: with what the first was told by its dispatch, as far as the lost one's dispatch knows."""
-        errand = Errand(kind=Kind.RECOVERY, caller=lost.caller, epoch=epoch, kept_as=lost.room_sid)
+        known = self._known(lost.call)
+        errand = Errand(
+            kind=Kind.RECOVERY,
+            caller=lost.caller,
+            epoch=epoch,
+            kept_as=lost.room_sid,
+            deaths=known.deaths if known else 0,
+        )
         if not lost.dispatch_id:
             return errand
         dispatch = None

@@ -37,7 +37,7 @@ HANDOVERS = Counter(
 RESTORES = Counter(
     "voice_agent_restores",
     "Calls that another agent began; kind: handover, recovery; result: restored, fresh (the conversation began anew); "
-    "reason, of a fresh one: broken or newer (snapshot), unknown_key, none_kept, no_keeper_url",
+    "reason, of a fresh one: broken, newer or fatal (snapshot), unknown_key, none_kept, no_keeper_url",
     ["kind", "result", "reason"],
 )
 GEMINI_RECONNECTS = Counter(

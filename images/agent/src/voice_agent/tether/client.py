@@ -8,6 +8,7 @@ import logging
 import random
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ _CONNECT_SECONDS = 3.0
 # What a keeper does not acknowledge for so long, it will not: its node is gone.
 _UNACKNOWLEDGED_MS = 5000
 _FAREWELL_SECONDS = 1.0
+# A keeper that is there is told within some tens of milliseconds.
+_TOLD_SECONDS = 0.3
 _POLL_SECONDS = 0.02
 
 Resolver = Callable[[str], Awaitable[frozenset[str]]]
@@ -140,6 +143,19 @@ class Tether:
     def put_state(self, state: dict[str, JsonValue]) -> None:
         """Tell what the call does now, for the status page: nothing that was said."""
         self._post(self._set_state, state)
+
+    async def tell_state(self, state: dict[str, JsonValue]) -> None:
+        """Put it, and wait until every keeper was told, but not for one that is hardly there."""
+
+        def told() -> bool:
+            links = [link for link, _ in self._links.values()]
+            return bool(links) and all(link.sent_state is state for link in links)
+
+        self.put_state(state)
+
+        until = time.monotonic() + _TOLD_SECONDS
+        while not told() and time.monotonic() < until:  # noqa: ASYNC110 - another thread's loop sends it
+            await asyncio.sleep(_POLL_SECONDS)
 
     def goodbye(self, ending: Ending) -> None:
         """Tell every keeper that nothing is lost when the connection closes."""
