@@ -133,8 +133,9 @@ async def test_calls_that_a_drain_leaves_at_its_deadline_are_taken_up(
 async def test_a_state_that_kills_each_agent_is_left_out(
     variables: dict[str, str], plan: CallPlan, one_keeper: Keeper
 ) -> None:
-    variables |= {"AGENT_CLASS": "fatal_agent:Fatal", "PYTHONPATH": AGENTS, "IDLE_PROCESSES": "2"}
-    async with two_pods(variables, replace(plan, give_up_after=10)) as (one, two, fleet):
+    variables |= {"AGENT_CLASS": "fatal_agent:Fatal", "PYTHONPATH": AGENTS}
+    only_two = {"IDLE_PROCESSES": "4"}
+    async with two_pods(variables, replace(plan, give_up_after=10), only_two=only_two) as (one, two, fleet):
         await fleet.more_answers(1)
         one.send_to_group(KILL)
         line = await two.logged("call recovered")

@@ -15,11 +15,12 @@ from voice_agent.keeper.brain import Brain
 from voice_agent.keeper.calls import text
 from voice_agent.keeper.fleet import Fleet, Move
 from voice_agent.keeper.reach import Reach
+from voice_agent.keeper.relapses import LASTS_SECONDS
 from voice_agent.keeper.routes import CALLS_PATH, Routes
 from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.auth import SharedSecret
 from voice_agent.tether.server import TetherServer
-from voice_agent.tether.wire import RESTORING, Ending, Loss, Tethered
+from voice_agent.tether.wire import LEAVING, RESTORING, Ending, Loss, Tethered
 
 FIRST = Tethered("room", "RM_1", "caller", 1, "AJ_1", "AD_1", "one", "node", "agent-1", "voice-agent")
 NEXT = Tethered("room", "RM_1", "caller", 2, "AJ_2", "AD_2", "two", "node", "agent-2", "voice-agent")
@@ -169,37 +170,61 @@ def test_a_call_that_was_lost_long_ago_does_not_hide_the_loss_of_the_callers_nex
     assert {known.call.room_sid for known in fleet.lost} == {FIRST.room_sid, "RM_2"}
 
 
+def agent(epoch: int) -> Tethered:
+    return replace(FIRST, epoch=epoch, agent_identity=f"agent-{epoch}")
+
+
 def restores(fleet: Fleet, epoch: int) -> Tethered:
-    agent = replace(FIRST, epoch=epoch, agent_identity=f"agent-{epoch}")
-    fleet.seen(agent)
-    fleet.said(agent, {RESTORING: epoch})
-    return agent
+    fleet.seen(agent(epoch))
+    fleet.said(agent(epoch), {RESTORING: epoch})
+    return agent(epoch)
 
 
-def deaths(fleet: Fleet) -> int:
+def died(fleet: Fleet) -> int:
     [known] = fleet.calls
-    return known.deaths
+    return known.died
 
 
-def test_agents_that_die_while_they_restore_the_call_are_counted(fleet: Fleet) -> None:
+def test_agents_that_die_while_they_restore_the_call_or_soon_after_are_counted(fleet: Fleet, clock: Clock) -> None:
     fleet.missed(FIRST, Loss.CLOSED)
-    assert deaths(fleet) == 0, "it had restored nothing"
+    assert died(fleet) == 0, "it had restored nothing"
     fleet.missed(restores(fleet, 2), Loss.CLOSED)
     fleet.missed(restores(fleet, 3), Loss.SILENT)
-    assert deaths(fleet) == 2
-    fleet.missed(replace(FIRST, epoch=3, agent_identity="agent-3"), Loss.CLOSED)
-    assert deaths(fleet) == 2, "that one was lost before"
-    fleet.seen(replace(FIRST, epoch=4))
-    fleet.missed(replace(FIRST, epoch=4), Loss.CLOSED)
-    assert deaths(fleet) == 2, "it had not begun to"
+    fleet.missed(agent(3), Loss.CLOSED)
+    assert died(fleet) == 2
+    fleet.said(restores(fleet, 4), {})
+    clock.now += LASTS_SECONDS - 1
+    fleet.missed(agent(4), Loss.CLOSED)
+    assert died(fleet) == 3
+    fleet.seen(agent(5))
+    fleet.missed(agent(5), Loss.CLOSED)
+    assert died(fleet) == 3, "it had not begun to"
 
 
-def test_one_that_has_restored_it_ends_the_count(fleet: Fleet) -> None:
+def test_one_that_stays_ends_the_count(fleet: Fleet, clock: Clock) -> None:
     fleet.missed(restores(fleet, 2), Loss.CLOSED)
-    agent = restores(fleet, 3)
-    fleet.said(agent, {})
-    fleet.missed(agent, Loss.CLOSED)
-    assert deaths(fleet) == 0
+    fleet.said(restores(fleet, 3), {})
+    clock.now += LASTS_SECONDS
+    fleet.missed(agent(3), Loss.CLOSED)
+    assert died(fleet) == 0
+
+
+def test_one_that_is_back_has_not_died(fleet: Fleet) -> None:
+    restores(fleet, 2)
+    for _ in range(3):
+        fleet.missed(agent(2), Loss.SILENT)
+        fleet.seen(agent(2))
+    assert died(fleet) == 0
+    fleet.missed(agent(2), Loss.CLOSED)
+    assert died(fleet) == 1
+
+
+def test_one_that_leaves_alive_has_neither_died_nor_shown_that_another_would_not(fleet: Fleet) -> None:
+    fleet.missed(restores(fleet, 2), Loss.CLOSED)
+    fleet.said(restores(fleet, 3), {})
+    fleet.said(agent(3), {LEAVING: True})
+    fleet.missed(agent(3), Loss.CLOSED)
+    assert died(fleet) == 1
 
 
 def test_other_callers_of_a_room_are_other_calls(fleet: Fleet) -> None:

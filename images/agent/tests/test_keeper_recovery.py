@@ -17,6 +17,7 @@ from voice_agent.call.fence import CALLER_ATTRIBUTE, EPOCH_ATTRIBUTE
 from voice_agent.keeper import recovery, sending
 from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
 from voice_agent.keeper.brain import Brain
+from voice_agent.keeper.deaths import Deaths
 from voice_agent.keeper.fleet import Known
 from voice_agent.keeper.ports import Leadership
 from voice_agent.keeper.reconciliation import LOOK_SECONDS, LOOKS, Reconciliation
@@ -262,7 +263,7 @@ async def test_a_successor_is_told_how_many_have_died_of_what_it_restores() -> N
     comes = room.tethers(replace(LOST, epoch=2, dispatch_id="AD_2"))
 
     def known(call: str) -> Known | None:
-        return comes(call) if room.created else Known(LOST, loss=Loss.CLOSED, deaths=3)
+        return comes(call) if room.created else Known(LOST, loss=Loss.CLOSED, deaths=Deaths(3))
 
     recovery = Recovery(cast(api.LiveKitAPI, room), MemoryStore(), supersede, known, AlwaysLeading())
     assert await recovery.run(LOST) is Result.RECOVERED

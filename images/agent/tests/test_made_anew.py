@@ -254,6 +254,16 @@ async def test_a_caller_who_was_found_waiting_is_followed_too() -> None:
     assert [known.call.call for known in brain.calls()] == [NEW]
 
 
+async def test_an_agent_that_a_caller_without_a_memory_has_in_the_new_room_is_left_alone() -> None:
+    room = Restarted(("", False), ("RM_2", True))
+    brain = Brain(cast(api.LiveKitAPI, room), room.store, AlwaysLeading(), UnknownPods(), NoPeers())
+    brain.on_call(BROUGHT)
+    assert brain.recover_found(LOST)
+    await until(lambda: not brain._running)
+    assert [known.call for known in brain.calls()] == [BROUGHT]
+    assert (room.created, room.removed) == ([], [])
+
+
 async def test_of_a_call_whose_next_agent_other_keepers_watch_over_nothing_is_left_here(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

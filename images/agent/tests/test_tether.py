@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
+from pydantic import JsonValue
 
 from voice_agent.state.memory import MemoryStore
 from voice_agent.state.store import Kept, Snapshot, Stamp, StoreError
@@ -64,12 +65,14 @@ async def test_a_killed_process_is_a_loss_at_once_and_its_snapshot_is_there() ->
 async def test_a_state_that_must_be_known_first_is_waited_for_but_not_from_a_keeper_that_is_gone() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        async with keeper() as watching:
-            gone = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-            for urls in (watching.url, f"{watching.url},{gone}"):
-                async with tether(urls) as tethered:
-                    await tethered.tell_state({"known": urls})
-                    await watching.told("state", {"known": urls})
+        gone = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        async with keeper() as watching, tether(f"{watching.url},{gone}") as tethered:
+            state: dict[str, JsonValue] = {"agent": "restoring"}
+            await tethered.tell_state(state)
+            assert any(link.sent_state is state for link, _ in list(tethered._links.values()))
+            await watching.told("state", state)
+        async with tether(gone) as tethered:
+            await tethered.tell_state(state)
 
 
 async def test_a_process_that_stands_still_is_silent_and_is_back_when_it_goes_on() -> None:

@@ -16,7 +16,7 @@ from voice_agent.gemini import ModelCheckpoint
 from voice_agent.settings import Settings
 from voice_agent.state.seal import Seal
 from voice_agent.tether.client import Credential, Tether, credential
-from voice_agent.tether.wire import RESTORING, Ending, Tethered
+from voice_agent.tether.wire import LEAVING, RESTORING, Ending, Tethered
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Keeping:
         self._task: asyncio.Task[None] | None = None
         self._sequence = 0
         self._disconnected: object = None
-        self._restoring = False
+        self._broke = False
         self._call.context.room.on("disconnected", self._on_disconnected)
 
     async def tether(self) -> None:
@@ -92,19 +92,22 @@ class Keeping:
 
     @asynccontextmanager
     async def restoring(self) -> AsyncIterator[None]:
-        """Until its end, the keepers take this process' death for the doing of what it restores."""
+        """Tell the keepers that this process restores the call: of what it cannot restore, it dies, breaks or hangs."""
         if self._tether is not None:
-            self._restoring = True
             await self._tether.tell_state({"agent": RESTORING, RESTORING: self._call.identity.epoch})
         try:
             yield
-        finally:
-            self._restored()
-
-    def _restored(self) -> None:
-        if self._restoring and self._tether is not None:
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._broke = True
+            raise
+        if self._tether is not None:
             self._tether.put_state({})
-        self._restoring = False
+
+    def _leave_alive(self, tether: Tether) -> None:
+        if not self._broke:
+            tether.put_state({LEAVING: True})
 
     def keep(self) -> None:
         """Begin to keep snapshots: the conversation is in place."""
@@ -123,13 +126,14 @@ class Keeping:
         if self._tether is None:
             return
         await self._stop()
-        self._restored()
         # At the drain's deadline, and when LiveKit or the network ends the job, the session closes as if the agent had
         # wished it.
         on_purpose = self._disconnected in _ENDED_ON_PURPOSE
         taken_away = reason in _ENDED_FROM_OUTSIDE and not on_purpose and self._call.ending is Ending.FINISHED
         if self._call.ending is not None and not taken_away:
             self._tether.goodbye(self._call.ending)
+        else:
+            self._leave_alive(self._tether)
         await self._tether.__aexit__(None, None, None)
 
     async def renew(self) -> None:
@@ -152,10 +156,10 @@ class Keeping:
         """
         if self._tether is None or self._call.ending is not None:
             return
-        self._restored()
         tether, self._tether = self._tether, None
         self._sequence = tether.sequence
         await self._stop()
+        self._leave_alive(tether)
         await tether.__aexit__(None, None, None)
 
     async def _stop(self) -> None:

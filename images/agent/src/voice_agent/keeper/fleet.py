@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
-from voice_agent.tether.wire import RESTORING, Ending, Loss, Tethered
+from voice_agent.keeper.deaths import Deaths
+from voice_agent.tether.wire import Ending, Loss, Tethered
 
 # Nobody took it up in this time, and its caller has long hung up.
 _FORGET_SECONDS = 300.0
@@ -52,7 +53,7 @@ class Known:
         loss: how it went out of sight; None while it is seen.
         lost_at: when, on the clock.
         move: the last; None for the call's first agent, and if another keeper has seen it.
-        deaths: how many of its agents in a row were lost while they restored it.
+        deaths: what it tells of whether its agents die of what they restore.
     """
 
     call: Tethered
@@ -60,12 +61,12 @@ class Known:
     loss: Loss | None = None
     lost_at: float = 0.0
     move: Move | None = None
-    deaths: int = 0
+    deaths: Deaths = field(default_factory=Deaths)
 
     @property
-    def restoring(self) -> bool:
-        """Whether its agent restores what it was sent to go on from."""
-        return self.state.get(RESTORING) == self.call.epoch
+    def died(self) -> int:
+        """How many agents in a row have died of what they restored, this one included if it is lost."""
+        return self.deaths.when_lost(self.lost_at) if self.loss else self.deaths.before
 
 
 class Fleet:
@@ -114,15 +115,17 @@ class Fleet:
         # Of two agents that were sent at once one leaves for the other, but not for one that is gone.
         latest = known is None or (call.epoch >= known.call.epoch if known.loss else call.rank >= known.call.rank)
         if latest:
-            state, deaths = (known.state, known.deaths) if known else ({}, 0)
+            state = known.state if known else {}
+            back = known is not None and known.call == call
+            deaths = known.deaths if known and back else Deaths(known.died if known else 0)
             self._known[call.call] = Known(call, state, move=self._move(known, call), deaths=deaths)
 
     def said(self, call: Tethered, state: dict[str, JsonValue]) -> None:
         """`call` tells what it does."""
         known = self._known.get(call.call)
         if known and known.call == call:
-            known = replace(known, state=state)
-            self._known[call.call] = known if known.restoring else replace(known, deaths=0)
+            deaths = known.deaths.told(state, call.epoch, self._clock())
+            self._known[call.call] = replace(known, state=state, deaths=deaths)
 
     def missed(self, call: Tethered, loss: Loss) -> None:
         """`call` is out of sight."""
@@ -135,7 +138,7 @@ class Fleet:
         elif known.call == call and known.loss:
             self._known[call.call] = replace(known, loss=loss)
         elif call.rank >= known.call.rank:
-            deaths = known.deaths + (known.call == call and known.restoring)
+            deaths = known.deaths if known.call == call else Deaths(known.died)
             self._known[call.call] = replace(known, call=call, loss=loss, lost_at=self._clock(), deaths=deaths)
 
     def ended(self, call: Tethered, ending: Ending) -> None:

@@ -170,7 +170,9 @@ class Recovery:
                 agent = self._agent_of(call.call)
                 if agent == call and epoch == call.epoch:
                     return Result.RETURNED
-                if agent is not None and agent.epoch > epoch:
+                # One that came to a new room by itself is in nobody's way, unless there is a memory to go on from.
+                new = call.call != lost.call
+                if agent is not None and (agent.epoch > epoch or (new and not await self._is_kept(lost.call))):
                     return _Sent(call, frozenset(), await self._agents(call.room))
                 # By the name that the call is kept under, also in a new room: an agent that the caller's token brings
                 # there would take a claim for a call of its own that had an agent before, and go on above it.
@@ -241,7 +243,7 @@ class Recovery:
             caller=lost.caller,
             epoch=epoch,
             kept_as=lost.room_sid,
-            deaths=known.deaths if known else 0,
+            deaths=known.died if known else 0,
         )
         if not lost.dispatch_id:
             return errand
@@ -267,6 +269,11 @@ class Recovery:
         kept = await self._store.get(lost.call)
         written = kept is not None and kept.snapshot is not None and kept.snapshot.stamp.epoch >= errand.epoch
         return lost.room_sid if written else errand.kept_as
+
+    async def _is_kept(self, call: str) -> bool:
+        """Whether there is a snapshot of the call."""
+        kept = await self._store.get(call)
+        return kept is not None and kept.snapshot is not None
 
     async def _agents(self, room: str) -> frozenset[str]:
         return frozenset(each.identity for each in await agents(self._client, room))

@@ -35,8 +35,9 @@ _CONNECT_SECONDS = 3.0
 # What a keeper does not acknowledge for so long, it will not: its node is gone.
 _UNACKNOWLEDGED_MS = 5000
 _FAREWELL_SECONDS = 1.0
-# A keeper that is there is told within some tens of milliseconds.
+# A keeper that is there is told within some tens of milliseconds; while none was, it is the machine that is slow.
 _TOLD_SECONDS = 0.3
+_NONE_TOLD_SECONDS = 2.0
 _POLL_SECONDS = 0.02
 
 Resolver = Callable[[str], Awaitable[frozenset[str]]]
@@ -145,16 +146,14 @@ class Tether:
         self._post(self._set_state, state)
 
     async def tell_state(self, state: dict[str, JsonValue]) -> None:
-        """Put it, and wait until every keeper was told, but not for one that is hardly there."""
-
-        def told() -> bool:
-            links = [link for link, _ in self._links.values()]
-            return bool(links) and all(link.sent_state is state for link in links)
-
+        """Put it, and wait until every keeper was told, but not for some that are hardly there."""
+        began = time.monotonic()
         self.put_state(state)
-
-        until = time.monotonic() + _TOLD_SECONDS
-        while not told() and time.monotonic() < until:  # noqa: ASYNC110 - another thread's loop sends it
+        while (waited := time.monotonic() - began) < _NONE_TOLD_SECONDS:
+            # All at once: the tether's own thread changes them meanwhile.
+            told = [link.sent_state is state for link, _ in list(self._links.values())]
+            if any(told) and (all(told) or waited > _TOLD_SECONDS):
+                return
             await asyncio.sleep(_POLL_SECONDS)
 
     def goodbye(self, ending: Ending) -> None:
@@ -273,8 +272,9 @@ class Tether:
                     await connection.send_bytes(wire.pack_snapshot(snapshot))
                     link.sent_sequence = sequence
                 if self._state is not None and self._state is not link.sent_state:
-                    link.sent_state = self._state
-                    await connection.send_str(wire.State(state=self._state).model_dump_json())
+                    state = self._state
+                    await connection.send_str(wire.State(state=state).model_dump_json())
+                    link.sent_state = state
                 if self._ending is not None:
                     await connection.send_str(wire.Goodbye(ending=self._ending).model_dump_json())
                     return True

@@ -21,8 +21,10 @@ TETHER_PATH = "/v1/tether"
 SNAPSHOT_PATH = "/v1/snapshot"
 EPOCH_PATH = "/v1/epoch"
 
-# In a call's state, its agent's epoch, while the agent restores the snapshot: one that dies then may die of that.
+# In a call's state. The agent's epoch, while the agent restores the snapshot: one that dies of that dies soon.
 RESTORING = "restoring"
+# That the process lives, though the caller is left without an agent.
+LEAVING = "leaving"
 
 # A sealed snapshot is base64: a third more than the bytes that `call.snapshot` may write.
 MAX_MESSAGE_BYTES = 24 * 1024 * 1024
