@@ -68,6 +68,15 @@
     summary: Agents left their calls because Gemini could not be talked to again.
     description: The connection to Gemini ended, and no other could be made. Where another pod can, the keepers have it take the call up.
     runbook: Look at Gemini's status, quota and credentials; helm test asks for a session. What ended the connections is the label reason of voice_agent_gemini_reconnects_total.
+- alert: VoiceAgentPodWithoutGemini
+  expr: voice_agent_gemini_missing{{ printf "{%s}" $workers }} == 1
+  for: 5m
+  labels:
+    severity: warning
+  annotations:
+    summary: A pod has had no session with Gemini since its start.
+    description: {{ `{{ $labels.pod }} is not ready, and takes no call that another pod has or had.` | quote }}
+    runbook: Its log tells whether Gemini refuses it or does not answer. Look at the key or the pod's identity, GEMINI_MODEL and GEMINI_VOICE, at what the network lets it reach, and at the quota of sessions.
 {{- end -}}
 
 {{- define "voice-agent.keeperAlerts" -}}

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 
 import pytest
+from prometheus_client import REGISTRY
 
 from voice_agent.gemini import Ending
 from voice_agent.settings import Settings
@@ -24,12 +25,14 @@ class Gemini:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, settings: Settings, *answers: Ending | None) -> None:
         self.pod = Acceptance(settings)
         self.lacked: list[str | None] = []
+        self.missed: list[float | None] = []
         self.answers = list(answers)
         monkeypatch.setattr("voice_agent.gemini.fails", self.fails)
         monkeypatch.setattr(acceptance, "ASK_AGAIN_SECONDS", 0.0)
 
     async def fails(self, *_: object) -> Ending | None:
         self.lacked.append(self.pod.lacking)
+        self.missed.append(REGISTRY.get_sample_value("voice_agent_gemini_missing"))
         return self.answers.pop(0)
 
 
@@ -39,7 +42,9 @@ async def test_a_refusal_is_taken_back_by_nothing_but_a_session(
     gemini = Gemini(monkeypatch, make_settings(), REFUSED, SILENT, None)
     await gemini.pod.unless_refused()
     assert gemini.lacked == [None, *["Gemini refuses this pod: no such key"] * 2]
+    assert gemini.missed == [0, 1, 1]
     assert gemini.pod.lacking is None
+    assert REGISTRY.get_sample_value("voice_agent_gemini_missing") == 0
 
 
 @pytest.mark.parametrize("first", [SILENT, AWAY], ids=["silent", "away"])

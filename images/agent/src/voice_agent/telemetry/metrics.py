@@ -55,6 +55,9 @@ GEMINI_TURNS_REPLAYED = Counter(
 GEMINI_TURNS_LOST = Counter(
     "voice_agent_gemini_turns_lost", "Turns given up because no connection answered them, in calls that went on"
 )
+GEMINI_MISSING = Gauge(
+    "voice_agent_gemini_missing", "1 while Gemini, asked since the pod's start, has refused it or not answered"
+)
 MODEL_LOST = "gemini_lost"
 UNREACHABLE, REFUSED, FAILED = "unreachable", "refused", "failed"
 GEMINI_LOST = Counter(

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from voice_agent import gemini
 from voice_agent.gemini import Ending
 from voice_agent.settings import Settings
+from voice_agent.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Acceptance:
         self._accepted()
 
     def _note(self, ending: Ending) -> None:
+        metrics.GEMINI_MISSING.set(1)
         words = ending.words or ending.reason
         if ending.refused:
             self.refused = True
@@ -74,6 +76,7 @@ class Acceptance:
         if self.lacking is not None:
             logger.info("Gemini accepts this pod")
         self.lacking, self.refused = None, False
+        metrics.GEMINI_MISSING.set(0)
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[Callable[[], Awaitable[Ending | None]]]:
