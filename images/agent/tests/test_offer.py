@@ -52,6 +52,22 @@ async def test_a_dispatch_that_nobody_takes_is_given_up(monkeypatch: pytest.Monk
         await _attempt(unanswered)._until_assigned(DISPATCH)
 
 
+@pytest.mark.parametrize(("starved", "waits"), [(0, 1), (1, 2), (sys.maxsize, offer.STARVED_TIMES)])
+async def test_one_that_is_starved_waits_longer_before_it_calls_another(
+    monkeypatch: pytest.MonkeyPatch, starved: int, waits: int
+) -> None:
+    monkeypatch.setattr(offer, "ASSIGNED_WITHIN_SECONDS", 0.01)
+
+    async def unanswered(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    attempt, looks = _attempt(unanswered), Looks(starved)
+    monkeypatch.setattr(attempt, "_processor", looks)
+    with pytest.raises(offer.UnassignedError):
+        await attempt._until_assigned(DISPATCH)
+    assert starved - looks.left == waits
+
+
 class Room:
     """A room with the caller and two agents; its API, whose dispatches nobody is seen to take.
 

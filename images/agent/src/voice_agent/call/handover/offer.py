@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 from livekit import api, rtc
+from livekit.agents.utils.aio import cancel_and_wait
 
 from voice_agent.call.absence import RETURNS_WITHIN_SECONDS, participant_in
 from voice_agent.call.control import Deadline, Result
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 # A dispatch that finds no worker at once never finds one (livekit-server 1.13.5): it must be made again.
 ASSIGNED_WITHIN_SECONDS = 2.5
+# While this process is starved, so may those be that it waits for: an agent that is called in vain takes the
+# processors that the one on its way needs.
+STARVED_TIMES = 3
 # A starved server tells of a job seconds after a worker has taken it: who comes by an earlier dispatch is as welcome.
 DISPATCHES = 3
 # A successor without a warm process starts one (3 s on an idle core, several times that on a starved one).
@@ -370,16 +374,23 @@ class _Attempt:
                     return
                 await asyncio.sleep(0.2)
 
+        looking = asyncio.create_task(assigned())
         try:
-            async with asyncio.timeout(ASSIGNED_WITHIN_SECONDS):
-                await assigned()
-        except TimeoutError:
-            # It may have come while LiveKit was asked; who is being looked at now would else be met by nobody.
-            async with self._meeting:
-                if not self._met.is_set():
-                    raise UnassignedError("no pod has a free slot") from None
+            for _ in range(STARVED_TIMES):
+                await asyncio.wait([looking], timeout=ASSIGNED_WITHIN_SECONDS)
+                if looking.done() or not self._processor.starved:
+                    break
+            if looking.done():
+                looking.result()
+                return
         except API_ERRORS as error:
             raise NoSuccessorError(f"LiveKit does not tell of the dispatch: {error}") from error
+        finally:
+            await cancel_and_wait(looking)
+        # It may have come while LiveKit was asked; who is being looked at now would else be met by nobody.
+        async with self._meeting:
+            if not self._met.is_set():
+                raise UnassignedError("no pod has a free slot")
 
     async def _until(self, event: asyncio.Event, seconds: float, failure: str) -> None:
         waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._gone.wait())]
