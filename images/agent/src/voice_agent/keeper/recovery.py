@@ -20,7 +20,7 @@ from voice_agent.keeper.fleet import Known
 from voice_agent.keeper.people import API_ERRORS, agents, participants, unless_gone
 from voice_agent.keeper.ports import Leadership
 from voice_agent.keeper.sending import TETHERED_WITHIN_SECONDS, NoAgentError, Sending, delete_dispatch
-from voice_agent.state.store import Store, StoreError
+from voice_agent.state.store import Snapshot, Store, StoreError
 from voice_agent.tether.wire import Tethered
 
 logger = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ class Recovery:
                     return Result.RETURNED
                 # One that came to a new room by itself is in nobody's way, unless there is a memory to go on from.
                 new = call.call != lost.call
-                if agent is not None and (agent.epoch > epoch or (new and not await self._is_kept(lost.call))):
+                if agent is not None and (agent.epoch > epoch or (new and await self._snapshot(lost.call) is None)):
                     return _Sent(call, frozenset(), await self._agents(call.room))
                 # By the name that the call is kept under, also in a new room: an agent that the caller's token brings
                 # there would take a claim for a call of its own that had an agent before, and go on above it.
@@ -266,14 +266,14 @@ class Recovery:
         """
         if errand.kept_as in {"", lost.room_sid}:
             return lost.room_sid
-        kept = await self._store.get(lost.call)
-        written = kept is not None and kept.snapshot is not None and kept.snapshot.stamp.epoch >= errand.epoch
+        snapshot = await self._snapshot(lost.call)
+        written = snapshot is not None and snapshot.stamp.epoch >= errand.epoch
         return lost.room_sid if written else errand.kept_as
 
-    async def _is_kept(self, call: str) -> bool:
-        """Whether there is a snapshot of the call."""
+    async def _snapshot(self, call: str) -> Snapshot | None:
+        """What is kept of the call to go on from."""
         kept = await self._store.get(call)
-        return kept is not None and kept.snapshot is not None
+        return kept.snapshot if kept else None
 
     async def _agents(self, room: str) -> frozenset[str]:
         return frozenset(each.identity for each in await agents(self._client, room))
