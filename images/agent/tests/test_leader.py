@@ -15,6 +15,7 @@ from voice_agent.keeper.leader import (
     ASIDE_SECONDS,
     DURATION_SECONDS,
     MEET_SECONDS,
+    REQUEST_SECONDS,
     RETRY_SECONDS,
     YOUNG_SECONDS,
     Leader,
@@ -63,6 +64,8 @@ class Cluster:
         self.status = 200
         """Another one makes it refuse everything."""
         self.on_request: Callable[[], object] = lambda: None
+        self.slow: Callable[[], Awaitable[None]] | None = None
+        """What passes before it answers."""
         self.hangs: Callable[[float], Awaitable[None]] | None = None
         """Whether one waits for as long as one does until it does not answer."""
         self._version = 0
@@ -78,6 +81,8 @@ class Cluster:
                     await self.hangs(seconds)
                 raise OSError("refused")
             self.on_request()
+            if self.slow:
+                await self.slow()
             if self.odd:
                 return 200, None
             if self.status != 200:
@@ -94,6 +99,8 @@ class Cluster:
         if method == "GET":
             return (200, self.lease) if self.lease else (404, {})
         assert body is not None
+        if method == "PUT" and not self.lease:
+            return 404, {}
         if (method == "POST" and self.lease) or (
             self.lease and body["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]
         ):
@@ -244,6 +251,32 @@ async def test_a_leader_goes_on_without_a_break_while_the_api_server_hangs(keepe
     keepers.cluster.away.clear()
 
     assert all(leading == ["one"] for leading in led)
+
+
+async def test_a_leader_whose_api_server_is_slow_leads_without_a_break(keepers: Keepers) -> None:
+    keepers.start("one")
+    await keepers.time.pass_by(YOUNG_SECONDS + 1)
+
+    keepers.cluster.slow = lambda: keepers.time.sleep(0.9 * REQUEST_SECONDS)
+    led = []
+    for _ in range(300):
+        await keepers.time.pass_by(0.1)
+        led.append(keepers.leading)
+    keepers.cluster.slow = None
+
+    assert all(leading == ["one"] for leading in led)
+
+
+async def test_a_leader_whose_lease_is_deleted_makes_another(keepers: Keepers) -> None:
+    keepers.start("one")
+    await keepers.time.pass_by(YOUNG_SECONDS + 1)
+
+    keepers.cluster.lease = None
+    for _ in range(20):
+        await keepers.time.pass_by(0.1)
+        assert keepers.leading == ["one"]
+
+    assert keepers.cluster.holder.startswith("one_")
 
 
 async def test_the_others_know_the_leader_before_the_api_server_that_vouches_for_it_is_away(keepers: Keepers) -> None:

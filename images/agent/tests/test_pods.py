@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -44,10 +45,15 @@ class Api:
 
     def __init__(self) -> None:
         self.newer: list[dict[str, Any]] = []
+        self.asked = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def request(
         self, method: str, path: str, body: object = None, params: dict[str, str] | None = None
     ) -> tuple[int, Any]:
+        self.asked += 1
+        await self.answers.wait()
         if path.endswith("/replicasets"):
             sets = {"old": "1", "new": "2"}
             return 200, {
@@ -74,6 +80,37 @@ async def test_a_pod_that_is_deleted_is_of_the_fleet_no_more_but_its_deletion_is
     assert await pods.living() == frozenset({"staying"})
     assert pods.deletion("staying") is None
     assert pods.deletion("leaving") == Deletion(25, datetime(2026, 11, 24, 13, 0, 25, tzinfo=UTC))
+
+
+async def test_all_who_ask_at_once_share_an_answer_that_one_of_them_does_not_wait_for() -> None:
+    server = Api()
+    pods = FleetPods(cast(ApiServer, server), "app=worker")
+    server.answers.clear()
+    impatient, *others = [asyncio.create_task(pods.living()) for _ in range(50)]
+    await asyncio.sleep(0)
+
+    impatient.cancel()
+    server.answers.set()
+
+    assert await asyncio.gather(*others) == [frozenset({"staying"})] * 49
+    # Its pods, and its ReplicaSets.
+    assert server.asked == 2
+
+
+async def test_who_asks_while_the_api_server_is_slow_waits_for_no_older_answer() -> None:
+    server = Api()
+    pods = FleetPods(cast(ApiServer, server), "app=worker")
+    server.answers.clear()
+    first = asyncio.create_task(pods.all(fresh_s=0.0))
+    await asyncio.sleep(0)
+    server.newer = [{"name": "newer", "labels": {"pod-template-hash": "new"}}]
+
+    second = asyncio.create_task(pods.all(fresh_s=0.0))
+    await asyncio.sleep(0)
+    server.answers.set()
+    await asyncio.gather(first, second)
+
+    assert server.asked == 4
 
 
 def test_a_deleted_pod_has_the_time_until_it_is_due() -> None:

@@ -64,6 +64,7 @@ class Leader:
         self._away = False
         self._young_until = time.monotonic() + YOUNG_SECONDS
         self._renewed_at: float | None = None
+        self._held: dict[str, Any] | None = None
         self._aside_until = -math.inf
         self._stood_aside = False
         self._met_at = -MEET_SECONDS
@@ -125,6 +126,10 @@ class Leader:
             logger.info("this keeper %s", "leads" if self.leading else "leads no more")
 
     async def _hold(self) -> bool:
+        held, self._held = self._held, None
+        # Its version is refused if anybody has written since, so that one request does what two would.
+        if held is not None and await self._write("PUT", f"{self._path}/{self._name}", held, held["spec"]):
+            return True
         status, lease = await self._request("GET", f"{self._path}/{self._name}")
         if status == 404:
             return await self._write("POST", self._path, {"metadata": {"name": self._name}}, {})
@@ -157,8 +162,9 @@ class Leader:
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **lease, "spec": changed}
         status, answer = await self._request(method, path, body)
         if status in {200, 201}:
-            return True
-        if status == 409:  # another one was quicker
+            self._held = answer
+            return bool(answer["spec"]["holderIdentity"] == self._identity)
+        if status == 409 or (status == 404 and method == "PUT"):  # another one was quicker, or has deleted it
             return False
         raise ValueError(f"the API server answered {status}: {answer.get('message')}")
 
@@ -168,7 +174,7 @@ class Leader:
     async def _give_back(self) -> None:
         if self._renewed_at is None:
             return
-        self._renewed_at = None
+        self._renewed_at = self._held = None
         try:
             await self._release()
         except ERRORS as error:

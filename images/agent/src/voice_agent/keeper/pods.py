@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -69,6 +70,8 @@ class FleetPods:
         self._pods: list[Pod] = []
         self._deletions: dict[str, Deletion] = {}
         self._read_at = -FRESH_SECONDS
+        self._reading: asyncio.Task[list[Pod] | None] | None = None
+        self._reading_since = -FRESH_SECONDS
         self._away = False
 
     async def living(self) -> frozenset[str] | None:
@@ -84,23 +87,33 @@ class FleetPods:
     async def all(self, *, fresh_s: float = FRESH_SECONDS) -> list[Pod] | None:
         """Every pod of the fleet that was not told to go, as of `fresh_s` ago or later; None if nobody can be asked."""
         asked_at = time.monotonic()
-        if asked_at - self._read_at >= fresh_s:
-            try:
-                self._pods = await self._read()
-            except ERRORS as error:
-                if not self._away:
-                    self._away = True
-                    logger.warning(
-                        "the API server does not tell of the fleet's pods: %s: %s", type(error).__name__, error
-                    )
-                return None
-            self._away = False
-            self._read_at = asked_at
-        return self._pods
+        if asked_at - self._read_at < fresh_s:
+            return self._pods
+        if self._reading is None or asked_at - self._reading_since >= fresh_s:
+            self._reading, self._reading_since = asyncio.create_task(self._look(asked_at)), asked_at
+        # Whoever goes away meanwhile leaves it to the others that wait for it.
+        return await asyncio.shield(self._reading)
 
     def deletion(self, pod: str) -> Deletion | None:
         """How `pod` is being deleted, by the last answer; None if it is not."""
         return self._deletions.get(pod)
+
+    async def _look(self, since: float) -> list[Pod] | None:
+        try:
+            pods = await self._read()
+        except ERRORS as error:
+            if not self._away:
+                self._away = True
+                logger.warning("the API server does not tell of the fleet's pods: %s: %s", type(error).__name__, error)
+            return None
+        finally:
+            if self._reading_since == since:
+                self._reading = None
+        self._away = False
+        # One that was asked for earlier may be answered later.
+        if since > self._read_at:
+            self._pods, self._read_at = pods, since
+        return pods
 
     async def _read(self) -> list[Pod]:
         pods = await self._items(f"/api/v1/namespaces/{self._api.namespace}/pods")
