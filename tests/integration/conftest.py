@@ -10,6 +10,7 @@ import pytest
 
 from lab.callers import CallPlan
 from lab.gemini import Simulator, simulator
+from lab.interpreters import warm
 from lab.livekit import LiveKit, livekit_server
 from lab.worker import environment
 
@@ -21,6 +22,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             item.add_marker(pytest.mark.integration)
             item.add_marker(pytest.mark.flaky(reruns=2, only_rerun=["StarvedError"]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interpreter() -> Iterator[None]:
+    """Workers, keepers and callers are forked: to start each anew would cost more than most tests do with it."""
+    with warm():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from lab import metrics
+from lab.interpreters import Process, start
 from lab.ports import free_port
 
 _READY_SECONDS = 180.0
@@ -27,7 +27,7 @@ class Keeper:
         url: where it serves.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+    def __init__(self, process: Process, url: str) -> None:
         self.url = url
         self._process = process
 
@@ -89,13 +89,8 @@ async def keeper(
         name: its pod's name.
     """
     port = port or free_port()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "voice_agent",
-        "keeper",
-        env={**os.environ, "KEEPER_PORT": str(port), "KEEPER_SECRET": SECRET, "POD_NAME": name, **variables},
-    )
+    own = {"KEEPER_PORT": str(port), "KEEPER_SECRET": SECRET, "POD_NAME": name}
+    process = await start("-m", "voice_agent", "keeper", environment={**os.environ, **own, **variables})
     running = Keeper(process, f"http://127.0.0.1:{port}")
     try:
         await _up(running, process)
@@ -106,7 +101,7 @@ async def keeper(
         await process.wait()
 
 
-async def _up(running: Keeper, process: asyncio.subprocess.Process) -> None:
+async def _up(running: Keeper, process: Process) -> None:
     async with asyncio.timeout(_READY_SECONDS):
         while True:
             if process.returncode is not None:

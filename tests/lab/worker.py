@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,11 +14,11 @@ import aiohttp
 
 from lab import metrics
 from lab.gemini import Simulator
+from lab.interpreters import Process, start
 from lab.livekit import LiveKit
 from lab.ports import free_port
 
 _PRODUCT = ("-m", "voice_agent", "worker")
-_LINE_LIMIT = 1024 * 1024
 # Generous: a start takes 3 s on an idle machine.
 _DEADLINE_SECONDS = 180.0
 
@@ -51,7 +50,7 @@ class Worker:
         metrics_port: where ``/metrics`` is.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, probe_port: int, metrics_port: int) -> None:
+    def __init__(self, process: Process, probe_port: int, metrics_port: int) -> None:
         self.lines: list[LogLine] = []
         self.probe_port = probe_port
         self.metrics_port = metrics_port
@@ -177,20 +176,13 @@ async def worker(
         program: what Python runs; the product's worker, or another in its place.
     """
     probe_port, metrics_port = free_port(), free_port()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
+    ports = {"PROBE_PORT": str(probe_port), "METRICS_PORT": str(metrics_port)}
+    process = await start(
         *program,
-        env={
-            **os.environ,
-            "PROBE_PORT": str(probe_port),
-            "METRICS_PORT": str(metrics_port),
-            "POD_NAME": pod,
-            **variables,
-        },
+        environment={**os.environ, **ports, "POD_NAME": pod, **variables},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        limit=_LINE_LIMIT,
-        start_new_session=True,
+        session=True,
     )
     running = Worker(process, probe_port, metrics_port)
     try:
@@ -204,15 +196,11 @@ async def worker(
 
 async def check(variables: Mapping[str, str]) -> tuple[int, dict[str, str]]:
     """Run `voice-agent check`: its exit code, and each row's verdict and text by the row's name."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "voice_agent",
-        "check",
-        env={**os.environ, **variables},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), _DEADLINE_SECONDS)
+    environment = {**os.environ, **variables}
+    process = await start("-m", "voice_agent", "check", environment=environment, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(_DEADLINE_SECONDS):
+        out = await process.stdout.read() if process.stdout else b""
+        code = await process.wait()
     rows: dict[str, str] = {}
     name = ""
     for line in out.decode().splitlines():
@@ -220,4 +208,4 @@ async def check(variables: Mapping[str, str]) -> tuple[int, dict[str, str]]:
         if not line.startswith(" "):
             name, text = line.split(maxsplit=1)
         rows[name] = rows.get(name, "") + text
-    return process.returncode or 0, rows
+    return code, rows

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
-import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
@@ -18,14 +18,15 @@ from lab.callers.measure import measure
 from lab.callers.plan import CallPlan
 from lab.callers.results import CallReport
 from lab.callers.stalls import stalls
+from lab.interpreters import Process, start
 from lab.signals import Kind
 
-_LINE_LIMIT = 16 * 1024 * 1024
 _HANG_UP_SECONDS = 10.0
 # For a process to tell where it stands.
 _STACK_SECONDS = 2.0
 # Shorter ones are the loop's own work.
 _STALL_SECONDS = 0.25
+_NONE: Mapping[str, str] = {}
 
 
 class TurnCount:
@@ -69,7 +70,7 @@ class TurnCount:
 @dataclass
 class _Call:
     plan: CallPlan
-    process: asyncio.subprocess.Process
+    process: Process
     count: TurnCount
     events: list[Event] = field(default_factory=list)
     complaints: deque[str] = field(default_factory=lambda: deque(maxlen=60))
@@ -97,7 +98,7 @@ class CallFleet:
         calls: how many calls.
         stagger_s: seconds between two calls' beginnings, so that not all processes start at the same instant.
         on_event: told every event with its call's number.
-        prefix: words before the command of every process, for example to run it in a network namespace.
+        variables: what every process has in its environment besides, or instead.
     """
 
     def __init__(
@@ -107,14 +108,14 @@ class CallFleet:
         *,
         stagger_s: float = 0.3,
         on_event: Callable[[int, Event], None] | None = None,
-        prefix: Sequence[str] = (),
+        variables: Mapping[str, str] = _NONE,
     ) -> None:
         if not 1 <= calls <= 255:
             raise ValueError(f"calls is {calls}: a fleet has 1 to 255")
         self._plans = [plan.numbered(number) for number in range(1, calls + 1)]
         self._stagger_s = stagger_s
         self._on_event = on_event
-        self._prefix = prefix
+        self._environment = {**os.environ, **variables}
         self._calls: list[_Call] = []
         self._watching: asyncio.Task[None] | None = None
         self._reading: list[asyncio.Task[None]] = []
@@ -197,16 +198,8 @@ class CallFleet:
         return {call.plan.call: list(call.complaints) for call in self._calls if call.complaints}
 
     async def _start(self, plan: CallPlan) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *self._prefix,
-            sys.executable,
-            "-m",
-            "lab.callers",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=_LINE_LIMIT,
-        )
+        pipe = asyncio.subprocess.PIPE
+        process = await start("-m", "lab.callers", environment=self._environment, stdin=pipe, stdout=pipe, stderr=pipe)
         call = _Call(plan, process, TurnCount(plan.call))
         self._calls.append(call)
         if process.stdin is None or process.stdout is None or process.stderr is None:

@@ -144,10 +144,10 @@ async def test_a_server_that_goes_away_loses_the_call() -> None:
 
 
 async def test_a_caller_that_fails_loses_its_call_and_says_why(server: LiveKit) -> None:
-    no_programs = ("env", "PATH=/nonexistent")
+    no_programs = {"PATH": "/nonexistent"}
     async with (
         agents_in(server, "mute-1", TinyAgent("pod-a")),
-        CallFleet(plan(server, "mute", spoken=True), calls=1, prefix=no_programs) as fleet,
+        CallFleet(plan(server, "mute", spoken=True), calls=1, variables=no_programs) as fleet,
     ):
         with pytest.raises(TimeoutError, match="espeak-ng"):
             await fleet.all_answering()
