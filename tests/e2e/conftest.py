@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from lab.callers import CallPlan
+from lab.interpreters import warm
 from lab.stage import Stage
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interpreter() -> Iterator[None]:
+    """Callers are forked: what each imports would be missing to the pods that start beside them."""
+    with warm(["lab.callers.caller"]):
+        yield
 
 
 @pytest.fixture

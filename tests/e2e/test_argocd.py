@@ -27,7 +27,7 @@ from lab.stage import Stage
 
 pytestmark = pytest.mark.cluster
 
-CALLS = 3
+CALLS = 2
 # The lab's own environment, and the same with an autoscaler that one idle worker is enough for to add another.
 LOCAL, AUTOSCALED = "local", "autoscaled"
 AUTOSCALER = {"enabled": True, "minReplicas": 1, "maxReplicas": 2, "targetCPUUtilizationPercentage": 1}

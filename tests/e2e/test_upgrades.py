@@ -18,7 +18,7 @@ from lab.stage import Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.flaky(reruns=2, only_rerun=["StarvedError"])]
 
-CALLS = 3
+CALLS = 2
 PAUSE_SECONDS = 1.0
 
 

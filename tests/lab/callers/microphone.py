@@ -11,7 +11,7 @@ from livekit import rtc
 from numpy.typing import NDArray
 
 RATE = 48_000
-CHUNK_SECONDS = 0.040
+CHUNK_SECONDS = 0.100
 # Audio handed over ahead of time: what a busy processor may be late by before the silence stutters.
 LEAD_SECONDS = 0.2
 # Room for the lead and a whole utterance: once handed over, it plays out however busy this process is.
