@@ -14,7 +14,7 @@ from lab.stage import Stage
 
 @pytest.fixture(scope="session", autouse=True)
 def interpreter() -> Iterator[None]:
-    """Callers are forked: what each imports would be missing to the pods that start beside them."""
+    """Callers are forked: the processor time that their imports take would be missing to pods that start."""
     with warm(["lab.callers.caller"]):
         yield
 

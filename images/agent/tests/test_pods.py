@@ -46,13 +46,17 @@ class Api:
     def __init__(self) -> None:
         self.newer: list[dict[str, Any]] = []
         self.asked = 0
+        self.came = asyncio.Event()
         self.answers = asyncio.Event()
         self.answers.set()
+        self.deleted = {"leaving"}
 
     async def request(
         self, method: str, path: str, body: object = None, params: dict[str, str] | None = None
     ) -> tuple[int, Any]:
         self.asked += 1
+        self.came.set()
+        deleted = self.deleted
         await self.answers.wait()
         if path.endswith("/replicasets"):
             sets = {"old": "1", "new": "2"}
@@ -67,10 +71,16 @@ class Api:
                     for hash_, revision in sets.items()
                 ]
             }
-        deleted = {"name": "leaving", "deletionTimestamp": "2026-11-24T13:00:25Z", "deletionGracePeriodSeconds": 25}
+        deletion = {"deletionTimestamp": "2026-11-24T13:00:25Z", "deletionGracePeriodSeconds": 25}
         status = {"conditions": [{"type": "Ready", "status": "True"}]}
-        staying = {"name": "staying", "labels": {"pod-template-hash": "old"}}
-        pods = [{"metadata": staying, "status": status}, {"metadata": deleted, "status": status}]
+        pods = [
+            {
+                "metadata": {"name": name, "labels": {"pod-template-hash": "old"}}
+                | (deletion if name in deleted else {}),
+                "status": status,
+            }
+            for name in ("staying", "leaving")
+        ]
         return 200, {"items": [*pods, *({"metadata": each, "status": status} for each in self.newer)]}
 
 
@@ -97,20 +107,22 @@ async def test_all_who_ask_at_once_share_an_answer_that_one_of_them_does_not_wai
     assert server.asked == 2
 
 
-async def test_who_asks_while_the_api_server_is_slow_waits_for_no_older_answer() -> None:
+async def test_an_answer_that_comes_late_hides_no_later_one() -> None:
     server = Api()
     pods = FleetPods(cast(ApiServer, server), "app=worker")
     server.answers.clear()
-    first = asyncio.create_task(pods.all(fresh_s=0.0))
-    await asyncio.sleep(0)
-    server.newer = [{"name": "newer", "labels": {"pod-template-hash": "new"}}]
-
-    second = asyncio.create_task(pods.all(fresh_s=0.0))
-    await asyncio.sleep(0)
+    slow = asyncio.create_task(pods.all(fresh_s=0.0))
+    await server.came.wait()
+    late, server.answers = server.answers, asyncio.Event()
     server.answers.set()
-    await asyncio.gather(first, second)
+    server.deleted = {"staying", "leaving"}
 
-    assert server.asked == 4
+    assert await pods.all(fresh_s=0.0) == []
+    late.set()
+    assert await slow == [Pod("staying", 1, True)]
+
+    assert await pods.all() == []
+    assert pods.deletion("staying")
 
 
 def test_a_deleted_pod_has_the_time_until_it_is_due() -> None:

@@ -2,11 +2,13 @@
 
     python -m lab.interpreters SOCKET MODULE...
 
-It ends, and every program with it, at the end of its stdin. It has one thread, as whoever forks must.
+It ends at the end of its stdin, and every program with it. It has one thread, as whoever forks must. What modules do
+when they are imported they do in its environment, once for all programs.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import os
@@ -15,11 +17,16 @@ import select
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 
 from lab.interpreters.request import LIMIT, Answer, Request
 
 _STDIO = 3
+# Of prctl(2): what a process is sent when its parent has ended.
+_PR_SET_PDEATHSIG = 1
+# Whoever has connected sends at once.
+_SENDS_WITHIN_SECONDS = 10.0
 
 
 class Server:
@@ -31,7 +38,7 @@ class Server:
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
-        self._running: dict[int, tuple[socket.socket, Request]] = {}
+        self._running: dict[int, socket.socket] = {}
         self._ended_r, self._ended_w = os.pipe()
 
     def serve(self) -> Request:
@@ -52,29 +59,31 @@ class Server:
             if self._listener in readable and (request := self._fork()):
                 return request
             if sys.stdin in readable:
-                self._end()
+                sys.exit(0)
 
     def _fork(self) -> Request | None:
         """Fork once; the request in the program's process, None in this one."""
         asking, _ = self._listener.accept()
-        message, files, _, _ = socket.recv_fds(asking, LIMIT, _STDIO)
-        if not message:
+        asking.settimeout(_SENDS_WITHIN_SECONDS)
+        try:
+            message, files, _, _ = socket.recv_fds(asking, LIMIT, _STDIO)
+            request = Request.model_validate_json(message)
+        except (OSError, ValueError):
+            # Whoever asked has given up.
             asking.close()
             return None
-        request = Request.model_validate_json(message)
         pid = os.fork()
         if pid == 0:
-            asking.close()
-            self._become(request, files)
+            self._become(request, files, asking)
             return request
         for file in files:
             os.close(file)
-        self._running[pid] = asking, request
-        with suppress(BrokenPipeError):
-            asking.send(Answer(pid=pid).model_dump_json().encode())
+        self._running[pid] = asking
         return None
 
-    def _become(self, request: Request, files: list[int]) -> None:
+    def _become(self, request: Request, files: list[int], asking: socket.socket) -> None:
+        # However the interpreter ends.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if request.session:
@@ -83,8 +92,11 @@ class Server:
             os.dup2(file, number)
         for file in {*files, self._ended_r, self._ended_w}:
             os.close(file)
-        for connection in (self._listener, *(asking for asking, _ in self._running.values())):
+        for connection in (self._listener, *self._running.values()):
             connection.close()
+        self._running.clear()
+        with suppress(OSError), asking:
+            asking.send(Answer(pid=os.getpid()).model_dump_json().encode())
         os.environ.clear()
         os.environ.update(request.environment)
         # As an interpreter does when it starts.
@@ -97,25 +109,24 @@ class Server:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            asking, _ = self._running.pop(pid)
-            with suppress(BrokenPipeError), asking:
+            asking = self._running.pop(pid, None)
+            if asking is None:
+                continue
+            # Nobody may wait for it any more.
+            with suppress(OSError), asking:
                 asking.send(Answer(pid=pid, code=os.waitstatus_to_exitcode(status)).model_dump_json().encode())
-
-    def _end(self) -> None:
-        for pid, (_, request) in self._running.items():
-            with suppress(ProcessLookupError):
-                (os.killpg if request.session else os.kill)(pid, signal.SIGKILL)
-        sys.exit(0)
 
 
 def _main() -> Request:
     address, *modules = sys.argv[1:]
-    # Collected when programs run they would be copied for each of them.
+    # Whatever looks through this memory later, in a program, writes to it, and makes a copy of it.
     gc.disable()
     for module in modules:
         importlib.import_module(module)
     gc.freeze()
     gc.enable()
+    if threading.active_count() > 1:
+        raise SystemExit(f"a thread was begun by the import of one of {modules}: what is forked would not have it")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(address)
     listener.listen()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -69,12 +69,17 @@ async def start(
     """Run a program.
 
     Args:
-        words: what follows ``python``: ``-m``, a module and its arguments, or a script, which is never forked, and its.
+        words: what follows ``python``: ``-m``, a module and its arguments; or a script, which is never forked, and its
+            arguments.
         environment: all of it; by default this process'.
         stdin: PIPE of `asyncio.subprocess`, or nothing for this process' own.
         stdout: as `stdin`.
         stderr: as `stdin`, or STDOUT.
         session: whether it leads a session of its own.
+
+    Raises:
+        ChildProcessError: the warm interpreter has ended.
+        TimeoutError: it did not begin.
     """
     variables = dict(os.environ if environment is None else environment)
     if _warm is None or words[0] != "-m":
@@ -99,19 +104,32 @@ def warm(modules: Sequence[str] = MODULES) -> Iterator[None]:
     Args:
         modules: what it imports before.
     """
-    global _warm
     with tempfile.TemporaryDirectory(prefix="warm-") as folder:
         address = Path(folder) / "socket"
-        with subprocess.Popen(
-            [sys.executable, "-m", "lab.interpreters", str(address), *modules],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        ) as server:
-            _warm = _Warm(address, server)
-            try:
-                yield
-            finally:
-                _warm = None
+        with (
+            subprocess.Popen(
+                [sys.executable, "-m", "lab.interpreters", str(address), *modules],
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+            ) as server,
+            _using(_Warm(address, server)),
+        ):
+            yield
+
+
+def cold() -> AbstractContextManager[None]:
+    """Have every program get an interpreter of its own for as long as the context lasts."""
+    return _using(None)
+
+
+@contextmanager
+def _using(chosen: _Warm | None) -> Iterator[None]:
+    global _warm
+    before, _warm = _warm, chosen
+    try:
+        yield
+    finally:
+        _warm = before
 
 
 class _Warm:
@@ -120,41 +138,58 @@ class _Warm:
         self._server = server
 
     async def start(self, request: Request, stdin: int | None, stdout: int | None, stderr: int | None) -> Process:
-        asking = await self._connect()
-        with ExitStack() as theirs:
-            writer, files = None, [0]
-            if stdin == asyncio.subprocess.PIPE:
-                ours, its = socket.socketpair()
-                theirs.enter_context(its)
-                _, writer = await asyncio.open_connection(sock=ours)
-                files = [its.fileno()]
-            readers: list[asyncio.StreamReader | None] = []
-            for number, wanted in enumerate((stdout, stderr), 1):
-                reader = None
-                if wanted == asyncio.subprocess.PIPE:
-                    reader, file = await _pipe()
-                    theirs.callback(os.close, file)
-                    files.append(file)
-                else:
-                    files.append(files[-1] if wanted == asyncio.subprocess.STDOUT else number)
-                readers.append(reader)
-            socket.send_fds(asking, [request.model_dump_json().encode()], files)
-        answer = Answer.model_validate_json(await asyncio.get_running_loop().sock_recv(asking, LIMIT))
+        async with asyncio.timeout(_STARTS_WITHIN_SECONDS), AsyncExitStack() as failed:
+            with ExitStack() as theirs:
+                writer, files = None, [0]
+                if stdin == asyncio.subprocess.PIPE:
+                    ours, its = socket.socketpair()
+                    theirs.enter_context(its)
+                    _, writer = await asyncio.open_connection(sock=ours)
+                    failed.callback(writer.close)
+                    files = [its.fileno()]
+                readers: list[asyncio.StreamReader | None] = []
+                for number, wanted in enumerate((stdout, stderr), 1):
+                    reader = None
+                    if wanted == asyncio.subprocess.PIPE:
+                        reader, file = await _pipe()
+                        theirs.callback(os.close, file)
+                        files.append(file)
+                    else:
+                        files.append(files[-1] if wanted == asyncio.subprocess.STDOUT else number)
+                    readers.append(reader)
+                # Last, since it is waited for once it is connected.
+                asking = failed.enter_context(await self._connect())
+                socket.send_fds(asking, [request.model_dump_json().encode()], files)
+            answer = Answer.model_validate_json(await _received(asking))
+            failed.pop_all()
         return _Forked(answer.pid, asking, writer, *readers)
 
     async def _connect(self) -> socket.socket:
-        asking = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        asking.setblocking(False)
-        async with asyncio.timeout(_STARTS_WITHIN_SECONDS):
-            while True:
-                try:
-                    asking.connect(str(self._address))
-                except (FileNotFoundError, ConnectionRefusedError):
-                    if self._server.poll() is not None:
-                        raise ChildProcessError("the warm interpreter has ended; why is above") from None
-                    await asyncio.sleep(0.05)
-                else:
-                    return asking
+        while True:
+            # The interpreter must not be waited for by one that has failed to connect.
+            asking = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            asking.setblocking(False)
+            try:
+                asking.connect(str(self._address))
+            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+                asking.close()
+                if self._server.poll() is not None:
+                    raise ChildProcessError("the warm interpreter has ended; why is above") from None
+                await asyncio.sleep(0.05)
+            else:
+                return asking
+
+
+async def _received(asking: socket.socket) -> bytes:
+    """A message.
+
+    Raises:
+        ChildProcessError: the warm interpreter has ended instead.
+    """
+    with suppress(ConnectionError):
+        if message := await asyncio.get_running_loop().sock_recv(asking, LIMIT):
+            return message
+    raise ChildProcessError("the warm interpreter has ended, and its programs with it")
 
 
 async def _pipe() -> tuple[asyncio.StreamReader, int]:
@@ -200,14 +235,15 @@ class _Forked:
         self.send_signal(signal.SIGKILL)
 
     async def _end(self) -> int:
-        with self._asking:
-            message = await asyncio.get_running_loop().sock_recv(self._asking, LIMIT)
-        if self.stdin:
-            self.stdin.close()
-        if not message:
-            raise ChildProcessError("the warm interpreter has ended, and its programs with it")
-        code = Answer.model_validate_json(message).code
-        if code is None:
-            raise AssertionError("only what has ended is told of twice")
-        self.returncode = code
-        return code
+        try:
+            with self._asking:
+                code = Answer.model_validate_json(await _received(self._asking)).code
+            if code is None:
+                raise AssertionError("only what has ended is told of twice")
+            self.returncode = code
+        except ChildProcessError:
+            self.returncode = -signal.SIGKILL
+        finally:
+            if self.stdin:
+                self.stdin.close()
+        return self.returncode

@@ -6,27 +6,27 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from lab.interpreters import Process, start, warm
+from lab.interpreters import Process, cold, start, warm
 
 PIPE = asyncio.subprocess.PIPE
 # Long enough to be seen, if nobody ends it.
 FOREVER = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 
 
-@pytest.fixture(params=["forked", "started"], autouse=True)
+@pytest.fixture(params=["forked", "started"])
 def interpreter(request: pytest.FixtureRequest) -> Iterator[None]:
-    with warm(["json"]) if request.param == "forked" else nullcontext():
+    with warm(["json"]) if request.param == "forked" else cold():
         yield
 
 
 async def run(folder: Path, text: str, *arguments: str, session: bool = False) -> Process:
     (folder / "program.py").write_text(text)
     environment = {**os.environ, "PYTHONPATH": str(folder), "ONLY": "here"}
+    environment.pop("PWD", None)
     return await start(
         "-m", "program", *arguments, environment=environment, stdin=PIPE, stdout=PIPE, stderr=PIPE, session=session
     )
@@ -41,12 +41,15 @@ async def ended(process: Process) -> tuple[int, str, str]:
     return await process.wait(), out.decode(), errors.decode()
 
 
+@pytest.mark.usefixtures("interpreter")
 async def test_it_has_its_arguments_environment_and_folder(tmp_path: Path) -> None:
-    process = await run(tmp_path, "import os, sys; print(sys.argv[1:], os.environ['ONLY'], __name__)", "one", "two")
+    text = "import os, sys; print(sys.argv[1:], os.environ['ONLY'], 'PWD' in os.environ, __name__)"
+    process = await run(tmp_path, text, "one", "two")
 
-    assert await ended(process) == (0, "['one', 'two'] here __main__\n", "")
+    assert await ended(process) == (0, "['one', 'two'] here False __main__\n", "")
 
 
+@pytest.mark.usefixtures("interpreter")
 async def test_it_is_talked_to(tmp_path: Path) -> None:
     process = await run(tmp_path, "import sys; [print(line.upper(), end='', flush=True) for line in sys.stdin]")
     assert process.stdin
@@ -59,6 +62,7 @@ async def test_it_is_talked_to(tmp_path: Path) -> None:
     assert await ended(process) == (0, "", "")
 
 
+@pytest.mark.usefixtures("interpreter")
 async def test_it_tells_its_exit_code(tmp_path: Path) -> None:
     code, _, _ = await ended(await run(tmp_path, "raise SystemExit(3)"))
     assert code == 3
@@ -67,6 +71,7 @@ async def test_it_tells_its_exit_code(tmp_path: Path) -> None:
     assert errors.endswith("ValueError: of mine\n")
 
 
+@pytest.mark.usefixtures("interpreter")
 @pytest.mark.parametrize("session", [False, True])
 async def test_it_is_ended_by_a_signal(tmp_path: Path, session: bool) -> None:
     process = await run(tmp_path, FOREVER, session=session)
@@ -80,6 +85,7 @@ async def test_it_is_ended_by_a_signal(tmp_path: Path, session: bool) -> None:
     assert await process.wait() == process.returncode == -signal.SIGTERM
 
 
+@pytest.mark.usefixtures("interpreter")
 async def test_those_that_run_at_once_do_not_keep_each_other(tmp_path: Path) -> None:
     first, second = await run(tmp_path, FOREVER), await run(tmp_path, FOREVER)
     first.kill()
@@ -89,17 +95,26 @@ async def test_those_that_run_at_once_do_not_keep_each_other(tmp_path: Path) -> 
     assert (await ended(second))[0] == -signal.SIGKILL
 
 
-async def test_what_runs_when_the_warm_interpreter_ends_ends_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dies", [False, True])
+async def test_what_runs_when_the_warm_interpreter_ends_ends_with_it(tmp_path: Path, dies: bool) -> None:
     with warm(["json"]):
         process = await run(tmp_path, FOREVER, session=True)
         assert process.stdout
         assert await process.stdout.readline()
+        if dies:
+            os.kill(_parent(process.pid), signal.SIGTERM)
+            assert await process.wait() == -signal.SIGKILL
+            with pytest.raises(ChildProcessError, match="why is above"):
+                await start("-m", "json.tool")
 
     assert await process.stdout.read() == b""
-    with pytest.raises(ChildProcessError, match="its programs with it"):
-        await process.wait()
+    assert await process.wait() == process.returncode == -signal.SIGKILL
 
 
 async def test_a_warm_interpreter_that_cannot_begin_says_so() -> None:
     with warm(["no_such_module"]), pytest.raises(ChildProcessError, match="why is above"):
         await start("-m", "json.tool")
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

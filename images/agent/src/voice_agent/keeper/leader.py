@@ -162,9 +162,10 @@ class Leader:
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **lease, "spec": changed}
         status, answer = await self._request(method, path, body)
         if status in {200, 201}:
-            self._held = answer
-            return bool(answer["spec"]["holderIdentity"] == self._identity)
-        if status == 409 or (status == 404 and method == "PUT"):  # another one was quicker, or has deleted it
+            held = bool(answer["spec"]["holderIdentity"] == self._identity)
+            self._held = answer if held else None
+            return held
+        if status == 409:  # another one was quicker, or has deleted it
             return False
         raise ValueError(f"the API server answered {status}: {answer.get('message')}")
 

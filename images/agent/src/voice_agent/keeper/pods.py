@@ -98,9 +98,15 @@ class FleetPods:
         """How `pod` is being deleted, by the last answer; None if it is not."""
         return self._deletions.get(pod)
 
+    async def close(self) -> None:
+        """Wait for no answer any more."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
     async def _look(self, since: float) -> list[Pod] | None:
         try:
-            pods = await self._read()
+            pods, deletions = await self._read()
         except ERRORS as error:
             if not self._away:
                 self._away = True
@@ -112,10 +118,10 @@ class FleetPods:
         self._away = False
         # One that was asked for earlier may be answered later.
         if since > self._read_at:
-            self._pods, self._read_at = pods, since
+            self._pods, self._deletions, self._read_at = pods, deletions, since
         return pods
 
-    async def _read(self) -> list[Pod]:
+    async def _read(self) -> tuple[list[Pod], dict[str, Deletion]]:
         pods = await self._items(f"/api/v1/namespaces/{self._api.namespace}/pods")
         sets = await self._items(f"/apis/apps/v1/namespaces/{self._api.namespace}/replicasets")
         revisions = {
@@ -123,7 +129,7 @@ class FleetPods:
             for each in sets
             if _HASH in each["metadata"].get("labels", {}) and _REVISION in each["metadata"].get("annotations", {})
         }
-        self._deletions = {
+        deletions = {
             each["metadata"]["name"]: Deletion(
                 each["metadata"].get("deletionGracePeriodSeconds", 0),
                 datetime.fromisoformat(each["metadata"]["deletionTimestamp"]),
@@ -131,7 +137,7 @@ class FleetPods:
             for each in pods
             if "deletionTimestamp" in each["metadata"]
         }
-        return [
+        living = [
             Pod(
                 each["metadata"]["name"],
                 revisions.get(each["metadata"].get("labels", {}).get(_HASH, ""), 0),
@@ -140,6 +146,7 @@ class FleetPods:
             for each in pods
             if "deletionTimestamp" not in each["metadata"]
         ]
+        return living, deletions
 
     async def _items(self, path: str) -> list[dict[str, Any]]:
         # Out of the API server's cache: a moment's age does not matter, the load of a quorum read would.

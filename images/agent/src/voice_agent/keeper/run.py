@@ -76,6 +76,8 @@ async def _keep(settings: KeeperSettings) -> None:
         stack.push_async_callback(store.close)
         client = await stack.enter_async_context(_livekit(settings))
         pods = FleetPods(server, settings.fleet_selector) if server and settings.fleet_selector else None
+        if pods:
+            stack.push_async_callback(pods.close)
         peers = _peers(settings)
         leadership: Lead = AlwaysLeading()
         if server is not None and settings.lease_name:
