@@ -29,6 +29,14 @@ def test_trials_of_several_runs_are_one_table(tmp_path: Path) -> None:
     assert "cores, Linux" in text
 
 
+def test_a_row_that_is_late_by_itself_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    records.note(file, OURS, trial("upgrade", struck=4, added_delay_s=(0.1,) * 40))
+    records.note(file, OURS, trial("second-upgrade", struck=4, added_delay_s=(0.7,)))
+    text = records.report(records.read(file))
+    assert "promised p95 below 0.50 s. Rows that are above by themselves: second upgrade in mid-drain (0.70).\n" in text
+
+
 def test_what_was_found_is_told_once_and_what_was_repeated_too(tmp_path: Path) -> None:
     file = tmp_path / "records.jsonl"
     for call in (1, 3):
