@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -190,7 +190,9 @@ async def worker(
     finally:
         # Its group: the forkserver and the jobs outlive a main process that is killed by a few seconds.
         if running.alive:
-            running.send_to_group(signal.SIGKILL)
+            # It may have ended without being known to have.
+            with suppress(ProcessLookupError):
+                running.send_to_group(signal.SIGKILL)
         await running.exit_code()
 
 

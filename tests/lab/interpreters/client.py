@@ -166,7 +166,7 @@ class _Warm:
 
     async def _connect(self) -> socket.socket:
         while True:
-            # The interpreter must not be waited for by one that has failed to connect.
+            # One that could not connect is of no more use.
             asking = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             asking.setblocking(False)
             try:
