@@ -12,7 +12,7 @@ from lab.stage import Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.flaky(reruns=2, only_rerun=["StarvedError"])]
 
-# On a slow machine a call takes a quarter of each core; with three, nothing is left for pods that start beside them.
+# On a slow machine three calls leave nothing of two cores to the pods that start beside them.
 CALLS = 2
 # A caller who gives up only after an outage that no row lasts as long as.
 PATIENCE = 8

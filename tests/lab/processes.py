@@ -38,7 +38,7 @@ def of_calls(kubectl: Kubectl, pod: str) -> list[int]:
     """
     main, *others = of_pod(kubectl, pod)
     # livekit-agents forks them from a server that the main process has started.
-    return [pid for pid in others if _parent(pid) != main]
+    return [pid for pid in others if parent(pid) != main]
 
 
 def send(pids: list[int], number: signal.Signals) -> None:
@@ -48,6 +48,11 @@ def send(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
         except ProcessLookupError:
             continue
+
+
+def parent(pid: int) -> int:
+    """The number of a process' parent; 0 if the process has ended."""
+    return _number(pid, "PPid:")
 
 
 def _groups() -> Iterator[tuple[int, str]]:
@@ -61,10 +66,6 @@ def _groups() -> Iterator[tuple[int, str]]:
 
 def _name(pid: int) -> str:
     return _read(pid, "comm").strip()
-
-
-def _parent(pid: int) -> int:
-    return _number(pid, "PPid:")
 
 
 def _number_inside(pid: int) -> int:

@@ -147,6 +147,14 @@ class Keepers:
     def leading(self) -> list[str]:
         return [pod for pod in self.tasks if self.leaders[pod].leading]
 
+    async def led_for(self, seconds: float) -> list[list[str]]:
+        """Let time pass, and tell of each tenth of a second who led."""
+        led = []
+        for _ in range(round(seconds * 10)):
+            await self.time.pass_by(0.1)
+            led.append(self.leading)
+        return led
+
 
 async def _nothing() -> None:
     pass
@@ -182,12 +190,9 @@ async def test_a_leader_that_begins_anew_in_its_pod_leaves_the_lead_to_the_keepe
 
     keepers.kill("one")
     keepers.start("one")
-    led = []
-    for _ in range(round((DURATION_SECONDS + 2 * RETRY_SECONDS) * 10)):
-        await keepers.time.pass_by(0.1)
-        led.extend(keepers.leading)
+    led = await keepers.led_for(DURATION_SECONDS + 2 * RETRY_SECONDS)
 
-    assert set(led) == {"two"}
+    assert {pod for leading in led for pod in leading} == {"two"}
 
 
 async def test_the_only_keeper_that_begins_anew_leads_soon(keepers: Keepers) -> None:
@@ -243,10 +248,7 @@ async def test_a_leader_goes_on_without_a_break_while_the_api_server_hangs(keepe
 
     keepers.cluster.away = {"one", "two"}
     keepers.cluster.hangs = keepers.time.sleep
-    led = []
-    for _ in range(300):
-        await keepers.time.pass_by(0.1)
-        led.append(keepers.leading)
+    led = await keepers.led_for(30)
     # Else nothing would end: the Lease is given back.
     keepers.cluster.away.clear()
 
@@ -258,10 +260,7 @@ async def test_a_leader_whose_api_server_is_slow_leads_without_a_break(keepers: 
     await keepers.time.pass_by(YOUNG_SECONDS + 1)
 
     keepers.cluster.slow = lambda: keepers.time.sleep(0.9 * REQUEST_SECONDS)
-    led = []
-    for _ in range(300):
-        await keepers.time.pass_by(0.1)
-        led.append(keepers.leading)
+    led = await keepers.led_for(30)
     keepers.cluster.slow = None
 
     assert all(leading == ["one"] for leading in led)

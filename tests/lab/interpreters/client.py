@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -138,8 +138,9 @@ class _Warm:
         self._server = server
 
     async def start(self, request: Request, stdin: int | None, stdout: int | None, stderr: int | None) -> Process:
-        async with asyncio.timeout(_STARTS_WITHIN_SECONDS), AsyncExitStack() as failed:
-            with ExitStack() as theirs:
+        # What is the program's is closed here, and what is ours only if it does not begin.
+        with ExitStack() as failed, ExitStack() as theirs:
+            async with asyncio.timeout(_STARTS_WITHIN_SECONDS):
                 writer, files = None, [0]
                 if stdin == asyncio.subprocess.PIPE:
                     ours, its = socket.socketpair()
@@ -160,7 +161,7 @@ class _Warm:
                 # Last, since it is waited for once it is connected.
                 asking = failed.enter_context(await self._connect())
                 socket.send_fds(asking, [request.model_dump_json().encode()], files)
-            answer = Answer.model_validate_json(await _received(asking))
+                answer = Answer.model_validate_json(await _received(asking))
             failed.pop_all()
         return _Forked(answer.pid, asking, writer, *readers)
 

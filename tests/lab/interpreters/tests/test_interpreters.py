@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.interpreters import Process, cold, start, warm
+from lab.processes import parent
 
 PIPE = asyncio.subprocess.PIPE
 # Long enough to be seen, if nobody ends it.
@@ -102,7 +103,7 @@ async def test_what_runs_when_the_warm_interpreter_ends_ends_with_it(tmp_path: P
         assert process.stdout
         assert await process.stdout.readline()
         if dies:
-            os.kill(_parent(process.pid), signal.SIGTERM)
+            os.kill(parent(process.pid), signal.SIGTERM)
             assert await process.wait() == -signal.SIGKILL
             with pytest.raises(ChildProcessError, match="why is above"):
                 await start("-m", "json.tool")
@@ -114,7 +115,3 @@ async def test_what_runs_when_the_warm_interpreter_ends_ends_with_it(tmp_path: P
 async def test_a_warm_interpreter_that_cannot_begin_says_so() -> None:
     with warm(["no_such_module"]), pytest.raises(ChildProcessError, match="why is above"):
         await start("-m", "json.tool")
-
-
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -57,7 +57,8 @@ class Leader:
         self, api: ApiServer, name: str, pod: str, another_leads: Callable[[], Awaitable[bool | None]]
     ) -> None:
         self._api = api
-        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{api.namespace}/leases"
+        self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{api.namespace}/leases"
+        self._path = f"{self._leases}/{name}"
         self._name = name
         self._identity = f"{pod}_{secrets.token_hex(4)}"
         self._another_leads = another_leads
@@ -128,11 +129,11 @@ class Leader:
     async def _hold(self) -> bool:
         held, self._held = self._held, None
         # Its version is refused if anybody has written since, so that one request does what two would.
-        if held is not None and await self._write("PUT", f"{self._path}/{self._name}", held, held["spec"]):
+        if held is not None and await self._write("PUT", self._path, held):
             return True
-        status, lease = await self._request("GET", f"{self._path}/{self._name}")
+        status, lease = await self._request("GET", self._path)
         if status == 404:
-            return await self._write("POST", self._path, {"metadata": {"name": self._name}}, {})
+            return await self._write("POST", self._leases, {"metadata": {"name": self._name}})
         if status != 200:
             raise ValueError(f"the API server answered {status}: {lease.get('message')}")
         spec = lease.get("spec") or {}
@@ -147,9 +148,10 @@ class Leader:
             # A holder that was killed is known by its silence or, where its pod refuses connections, at once.
             if waits and (now < self._young_until or await self._another_leads() is not False):
                 return False
-        return await self._write("PUT", f"{self._path}/{self._name}", lease, spec)
+        return await self._write("PUT", self._path, lease)
 
-    async def _write(self, method: str, path: str, lease: dict[str, Any], spec: dict[str, Any]) -> bool:
+    async def _write(self, method: str, path: str, lease: dict[str, Any]) -> bool:
+        spec = lease.get("spec") or {}
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         mine = spec.get("holderIdentity") == self._identity
         changed = spec | {
@@ -162,9 +164,8 @@ class Leader:
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **lease, "spec": changed}
         status, answer = await self._request(method, path, body)
         if status in {200, 201}:
-            held = bool(answer["spec"]["holderIdentity"] == self._identity)
-            self._held = answer if held else None
-            return held
+            self._held = answer if answer["spec"]["holderIdentity"] == self._identity else None
+            return self._held is not None
         if status == 409:  # another one was quicker, or has deleted it
             return False
         raise ValueError(f"the API server answered {status}: {answer.get('message')}")
@@ -184,10 +185,10 @@ class Leader:
             logger.warning("the Lease %s could not be given back: %s", self._name, error)
 
     async def _release(self) -> None:
-        status, lease = await self._request("GET", f"{self._path}/{self._name}")
+        status, lease = await self._request("GET", self._path)
         if status == 200 and lease["spec"].get("holderIdentity") == self._identity:
             lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-            status, lease = await self._request("PUT", f"{self._path}/{self._name}", lease)
+            status, lease = await self._request("PUT", self._path, lease)
         # Neither a Lease that is gone nor one that another has written to is ours.
         if status not in {200, 404, 409}:
             raise ValueError(f"the API server answered {status}: {lease.get('message')}")

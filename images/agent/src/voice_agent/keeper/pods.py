@@ -89,7 +89,7 @@ class FleetPods:
         asked_at = time.monotonic()
         if asked_at - self._read_at < fresh_s:
             return self._pods
-        if self._reading is None or asked_at - self._reading_since >= fresh_s:
+        if self._reading is None or self._reading.done() or asked_at - self._reading_since >= fresh_s:
             self._reading, self._reading_since = asyncio.create_task(self._look(asked_at)), asked_at
         # Whoever goes away meanwhile leaves it to the others that wait for it.
         return await asyncio.shield(self._reading)
@@ -112,9 +112,6 @@ class FleetPods:
                 self._away = True
                 logger.warning("the API server does not tell of the fleet's pods: %s: %s", type(error).__name__, error)
             return None
-        finally:
-            if self._reading_since == since:
-                self._reading = None
         self._away = False
         # One that was asked for earlier may be answered later.
         if since > self._read_at:
