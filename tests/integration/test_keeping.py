@@ -354,7 +354,7 @@ async def test_a_superseded_agent_leaves_without_a_word(
             # What a keeper does before it sends another agent.
             await keeper.store.claim(call.call, above=call.epoch)
             await one.logged("another agent has the call")
-            await one.logged("call finished")
+            await one.logged("call moved")
 
 
 async def test_a_call_that_takes_too_much_memory_takes_no_other_with_it(

@@ -16,9 +16,10 @@ from voice_agent.assistant import Assistant
 from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import read
 from voice_agent.call.handover import boundary, calm, offer
-from voice_agent.call.handover.wire import ALIVE, MEET, TAKE, Condition, Greeting
+from voice_agent.call.handover.wire import ALIVE, MEET, TAKE, TAKEN, Condition, Greeting
 from voice_agent.call.live import Call
 from voice_agent.call.snapshot import CallIdentity
+from voice_agent.tether.wire import Ending
 
 DISPATCH = api.AgentDispatch(id="AD_1")
 
@@ -82,11 +83,12 @@ class Room:
         agent, standard = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
         kinds = {"caller": standard, "first": agent, "second": agent}
         self.remote_participants = {name: SimpleNamespace(identity=name, kind=kind) for name, kind in kinds.items()}
-        self.local_participant = self.agent_dispatch = self
+        self.local_participant = self.agent_dispatch = self.room = self
         self.identity = "agent"
         self.methods: dict[str, Any] = {}
         self.made: list[str] = []
         self.deleted: list[str] = []
+        self.removed: list[str] = []
         self.changed = asyncio.Condition()
         self.starved = 0
         self.silent = False
@@ -128,6 +130,9 @@ class Room:
             self.deleted.append(dispatch)
             self.changed.notify_all()
 
+    async def remove_participant(self, who: api.RoomParticipantIdentity) -> None:
+        self.removed.append(who.identity)
+
     async def until(self, done: Callable[[], bool]) -> None:
         async with self.changed, asyncio.timeout(10):
             await self.changed.wait_for(done)
@@ -146,7 +151,13 @@ def _call(room: Room) -> Call:
     identity = CallIdentity(room="room", room_sid="RM_1", caller="caller", epoch=1)
     job = SimpleNamespace(agent_name="voice-agent", dispatch_id="AD_0")
     context = SimpleNamespace(room=room, api=room, job=job)
-    return cast("Call", SimpleNamespace(context=context, identity=identity, agent=Assistant(), session=None))
+
+    async def resume() -> None: ...
+
+    call = SimpleNamespace(
+        context=context, identity=identity, agent=Assistant(), session=None, resume=resume, ending=None
+    )
+    return cast("Call", call)
 
 
 async def _offer(call: Call, deadline: Deadline, met: Callable[[], None] = lambda: None) -> list[Result]:
@@ -262,8 +273,29 @@ async def test_a_successor_that_is_slow_may_take_the_call(monkeypatch: pytest.Mo
     monkeypatch.setattr(offer, "ASK_AGAIN_SECONDS", 0.01)
     room = Room()
     attempt, waiting = await _taking(room)
+    monkeypatch.setattr(offer, "ALIVE_WITHIN_PATIENT_SECONDS", 600.0)
+    room.silent = True
+    asked = room.starved
+    await room.until(lambda: room.starved < asked)
     attempt._taken.set()
     await asyncio.wait_for(waiting, 10)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_only_one_of_two_agents_has_the_call_when_the_successor_is_late(late: bool) -> None:
+    room = Room()
+    call = _call(room)
+    attempt = offer._Attempt(call, Deadline(600), {}, lambda: None)
+    attempt._successor = "first"
+    async with attempt._answering():
+        if late:
+            await attempt._carry_on()
+            assert room.removed == ["first"]
+            with pytest.raises(rtc.RpcError, match="too late"):
+                await room.ask(TAKEN, "first", Greeting(nonce=attempt._nonce))
+        else:
+            await room.ask(TAKEN, "first", Greeting(nonce=attempt._nonce))
+    assert call.ending is (None if late else Ending.HANDED_OVER)
 
 
 async def test_a_caller_who_is_away_is_waited_for_and_counts_as_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

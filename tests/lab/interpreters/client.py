@@ -20,6 +20,7 @@ from lab.interpreters.request import LIMIT, Answer, Request
 MODULES = ("voice_agent.preflight", "voice_agent.worker.run", "voice_agent.keeper.run", "lab.callers.caller")
 _STARTS_WITHIN_SECONDS = 180.0
 _LINE_LIMIT = 16 * 1024 * 1024
+_ENDED = "the warm interpreter has ended, and its programs with it; why is above"
 
 _warm: _Warm | None = None
 
@@ -175,7 +176,7 @@ class _Warm:
             except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
                 asking.close()
                 if self._server.poll() is not None:
-                    raise ChildProcessError("the warm interpreter has ended; why is above") from None
+                    raise ChildProcessError(_ENDED) from None
                 await asyncio.sleep(0.05)
             else:
                 return asking
@@ -190,7 +191,7 @@ async def _received(asking: socket.socket) -> bytes:
     with suppress(ConnectionError):
         if message := await asyncio.get_running_loop().sock_recv(asking, LIMIT):
             return message
-    raise ChildProcessError("the warm interpreter has ended, and its programs with it")
+    raise ChildProcessError(_ENDED)
 
 
 async def _pipe() -> tuple[asyncio.StreamReader, int]:

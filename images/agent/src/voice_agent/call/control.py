@@ -96,6 +96,12 @@ class Met(_Line):
     met: Literal[True] = True
 
 
+class Superseded(_Line):
+    """What the job tells when it leaves because another agent has the call, to which it did not give it."""
+
+    superseded: Literal[True] = True
+
+
 class Restored(_Line):
     """What the job tells once it has a call that another agent began."""
 
@@ -163,7 +169,7 @@ class Control:
         # A task that nobody refers to may be collected, silently.
         self._keep(self._listen(reader))
 
-    def tell(self, told: Restored | Met) -> None:
+    def tell(self, told: Restored | Met | Superseded) -> None:
         """Tell the worker, if that is connected."""
         if self._writer is not None:
             self._writer.write(told.line())

@@ -13,7 +13,7 @@ from opentelemetry.trace import Span
 
 from voice_agent import agents, gemini
 from voice_agent.call.absence import Absence
-from voice_agent.call.control import Control, Deadline, Met, Restored, Result
+from voice_agent.call.control import Control, Deadline, Met, Restored, Result, Superseded
 from voice_agent.call.fence import Fence
 from voice_agent.call.handover.offer import Offer
 from voice_agent.call.keeping import Keeping
@@ -143,7 +143,13 @@ async def answer_for(
     metrics.tell_counts(control.count)
     if restored is not None:
         control.tell(restored)
-    call.context.add_shutdown_callback(control.aclose)
+
+    async def leave() -> None:
+        if call.ending is Ending.SUPERSEDED:
+            control.tell(Superseded())
+        await control.aclose()
+
+    call.context.add_shutdown_callback(leave)
     keeping.keep()
     rejoining = Rejoining(call, fence, keeping.renew, keeping.abandon)
     rejoining.start()

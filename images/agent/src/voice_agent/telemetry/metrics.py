@@ -18,7 +18,7 @@ SLOTS = Gauge("voice_agent_call_slots", "Calls the pod takes at a time")
 SLOTS_TAKEN = Gauge("voice_agent_call_slots_taken", "Slots with a call, or promised to one")
 CALLS = Counter(
     "voice_agent_calls",
-    "Calls that ended here; outcome: finished (by itself), moved (to another pod), cut (at the drain deadline), "
+    "Calls that ended here; outcome: finished (by itself), moved (another agent has it), cut (at the drain deadline), "
     "failed (its process died)",
     ["outcome"],
 )

@@ -14,14 +14,15 @@ from pathlib import Path
 from prometheus_client import Counter
 from pydantic import TypeAdapter, ValidationError
 
-from voice_agent.call.control import Counted, HandOver, Hello, LetGo, Met, Restored, Result, Tried
+from voice_agent.call.control import Counted, HandOver, Hello, LetGo, Met, Restored, Result, Superseded, Tried
 from voice_agent.call.errand import Kind
 from voice_agent.call.recovery import Fresh
 from voice_agent.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
-_TOLD: TypeAdapter[Tried | Met | Restored | Counted] = TypeAdapter(Tried | Met | Restored | Counted)
+_Told = Tried | Met | Superseded | Restored | Counted
+_TOLD: TypeAdapter[_Told] = TypeAdapter(_Told)
 
 
 def _restores(told: Restored) -> Counter:
@@ -36,6 +37,8 @@ class Jobs:
         self.path = str(Path(self._folder.name) / "control")
         self.moved: set[str] = set()
         """IDs of the jobs whose calls other pods have taken."""
+        self.superseded: set[str] = set()
+        """IDs of the jobs that found other agents to have their calls."""
         self.met: set[str] = set()
         """IDs of the jobs whose successors have come, and have not taken the call yet."""
         self.model_lost_at = -math.inf
@@ -87,7 +90,7 @@ class Jobs:
             self.met.discard(job)
             writer.close()
 
-    def _take(self, job: str, told: Tried | Met | Restored | Counted) -> None:
+    def _take(self, job: str, told: _Told) -> None:
         if isinstance(told, Counted):
             metrics.add(told.counted, *told.labels)
             if told.counted == metrics.MODEL_LOST and metrics.FAILED not in told.labels:
@@ -100,6 +103,9 @@ class Jobs:
             self.met.add(job)
             return
         self.met.discard(job)
+        if isinstance(told, Superseded):
+            self.superseded.add(job)
+            return
         metrics.HANDOVERS.labels(told.result).inc()
         if told.result is Result.TAKEN:
             self.moved.add(job)

@@ -48,7 +48,7 @@ class Outcome(StrEnum):
     FINISHED = "finished"
     """By itself: the caller or the agent left."""
     MOVED = "moved"
-    """Another pod has it."""
+    """Another agent has it, in most cases another pod's."""
     CUT = "cut"
     """At the drain deadline no other pod had it. Keepers, if there are any, have one take it up."""
     FAILED = "failed"

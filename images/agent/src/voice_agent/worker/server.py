@@ -124,7 +124,7 @@ class CallServer(AgentServer):
     def cut(self, *, spare: Collection[str] = ()) -> Collection[str]:
         """Have the jobs that no other pod has relieved let go of their calls; returns their IDs."""
         # Those that have moved are only leaving.
-        cut = frozenset(self.running()) - self.jobs.moved - self._cut - frozenset(spare)
+        cut = frozenset(self.running()) - self.jobs.moved - self.jobs.superseded - self._cut - frozenset(spare)
         for job in cut:
             self.jobs.let_go(job)
         self._cut |= cut
@@ -251,6 +251,8 @@ class CallServer(AgentServer):
             outcome = Outcome.MOVED
         elif job.id in self._cut:
             outcome = Outcome.CUT
+        elif job.id in self.jobs.superseded:
+            outcome = Outcome.MOVED
         else:
             outcome = Outcome.FAILED if executor.status is JobStatus.FAILED else Outcome.FINISHED
         self.outcomes[outcome] += 1

@@ -154,6 +154,7 @@ class _Attempt:
         self._asked = asyncio.Event()
         self._stated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._taken = asyncio.Event()
+        self._kept = False
         self._gone = asyncio.Event()
 
     async def run(self) -> None:
@@ -185,7 +186,6 @@ class _Attempt:
             await self._send(await self._call.hold(), cut_off=cut_off)
             self._stated.set_result(None)
             await self._until_taken()
-            self._call.ending = Ending.HANDED_OVER
         except NoSuccessorError:
             await self._carry_on()
             raise
@@ -239,11 +239,21 @@ class _Attempt:
                 left = until - time.monotonic()
                 if self._gone.is_set() or left <= 0:
                     raise
-                lives = await condition(self._room, self._successor, min(ALIVE_WITHIN_PATIENT_SECONDS, left))
-                if lives is None and not self._taken.is_set():
+                if not await self._takes_or_lives(min(ALIVE_WITHIN_PATIENT_SECONDS, left)):
                     raise
 
+    async def _takes_or_lives(self, seconds: float) -> bool:
+        """Whether the successor says, within `seconds`, that it has the call or at least that it lives."""
+        living = asyncio.ensure_future(condition(self._room, self._successor, seconds))
+        taking = asyncio.ensure_future(self._taken.wait())
+        try:
+            await asyncio.wait({living, taking}, return_when=asyncio.FIRST_COMPLETED)
+            return self._taken.is_set() or living.result() is not None
+        finally:
+            await cancel_and_wait(living, taking)
+
     async def _carry_on(self) -> None:
+        self._kept = True
         # It may only be slow: without this both would speak.
         await self._remove_successor()
         await self._call.resume()
@@ -312,6 +322,11 @@ class _Attempt:
 
         async def taken(request: rtc.RpcInvocationData) -> str:
             await self._check(request, self._successor)
+            if self._kept:
+                # It is being removed: if it went on, this agent would leave to it, and nobody have the call.
+                raise rtc.RpcError(rtc.RpcError.ErrorCode.APPLICATION_ERROR, "too late")
+            # At once: what it says next, that it has the call, would else have this agent leave as a superseded one.
+            self._call.ending = Ending.HANDED_OVER
             self._taken.set()
             return ""
 
