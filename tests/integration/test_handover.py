@@ -16,7 +16,7 @@ from livekit.protocol.agent_pb.agent_session import AgentSessionMessage
 from lab.callers import CallFleet, CallPlan, CallReport, assert_ok
 from lab.gemini import Simulator, simulator
 from lab.livekit import LiveKit
-from lab.peer import ask, called_for, dispatches, participant
+from lab.peer import ask, called_for, dispatch, dispatches, participant
 from lab.signals import Kind
 from lab.two_pods import one_pod, two_pods
 from lab.worker import environment, worker
@@ -107,6 +107,7 @@ async def test_a_pod_full_of_calls_is_emptied(variables: dict[str, str], plan: C
 # The boundary is waited for up to 5 s before the end, and then what was said be played for 3 s more.
 FORCED = {"DRAIN_TIMEOUT_SECONDS": "16"}
 LONG_ANSWER_SECONDS = 20.0
+LONGER_THAN_A_HANDOVER_SECONDS = 2.0
 
 
 async def test_an_agent_whose_time_is_up_falls_silent_when_the_caller_speaks(
@@ -284,3 +285,44 @@ async def test_a_caller_can_neither_ask_for_the_call_nor_read_it(
     assert [line for line in one.lines if "not the successor" in line["message"]]
     assert report.pods == ["one", "two"]
     unnoticed(report)
+
+
+async def test_no_call_moves_before_its_agent_has_greeted(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, tmp_path: Path
+) -> None:
+    greets = tmp_path / "greets"
+    variables |= {"AGENT_CLASS": "hesitant_agent:Hesitant", "PYTHONPATH": AGENTS, "GREETS_WHEN": str(greets)}
+    async with worker(variables, pod="one") as one, participant(livekit, plan.room, "caller"):
+        await one.ready()
+        await dispatch(livekit, plan.room, plan.agent_name)
+        await one.logged("about to greet")
+        async with participant(livekit, plan.room, "successor", "agent") as successor:
+            one.send(TERM)
+            predecessor, nonce = await called_for(livekit, plan.room)
+            await ask(successor, predecessor, MEET, nonce)
+            taking = asyncio.create_task(ask(successor, predecessor, TAKE, nonce))
+            done, _ = await asyncio.wait({taking}, timeout=LONGER_THAN_A_HANDOVER_SECONDS)
+            assert not done
+            greets.touch()
+            await taking
+            assert "greeted" in [line["message"] for line in one.lines]
+
+
+async def test_a_caller_whose_agent_is_out_of_time_before_it_greets_is_greeted_by_the_next(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, tmp_path: Path
+) -> None:
+    greets = tmp_path / "greets"
+    variables |= {"AGENT_CLASS": "hesitant_agent:Hesitant", "PYTHONPATH": AGENTS, "GREETS_WHEN": str(greets)}
+    async with worker({**variables, **FORCED}, pod="one") as one, participant(livekit, plan.room, "caller"):
+        await one.ready()
+        await dispatch(livekit, plan.room, plan.agent_name)
+        await one.logged("about to greet")
+        async with worker(variables, pod="two") as two:
+            await two.ready()
+            one.send(TERM)
+            await two.logged("about to greet")
+            greets.touch()
+            await two.logged("greeted")
+            assert await one.exit_code() == 0
+    assert one.lines[-1]["moved"] == 1
+    assert "greeted" not in [line["message"] for line in one.lines]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -15,10 +16,10 @@ from lab.callers import CallFleet, CallPlan, CallReport, assert_ok
 from lab.gemini import Simulator
 from lab.keeper import SECRET, Keeper, keeper
 from lab.livekit import LiveKit
-from lab.peer import agents, dispatch, dispatches, remove_agents
+from lab.peer import agents, dispatch, dispatches, participant, remove_agents
 from lab.ports import free_port
 from lab.two_pods import two_pods
-from lab.worker import environment, worker
+from lab.worker import Worker, environment, worker
 
 KILL = signal.SIGKILL
 KEY = Fernet.generate_key().decode()
@@ -222,3 +223,47 @@ async def test_a_keeper_that_was_away_knows_the_calls_again(
         await fleet.more_answers(2)
         [report] = await fleet.finish()
     taken_up(report, ["one", "two"])
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+async def test_a_caller_whose_agent_dies_before_it_greets_is_greeted_by_the_next(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper, tmp_path: Path, deaths: int
+) -> None:
+    greets = tmp_path / "greets"
+    variables |= {"AGENT_CLASS": "hesitant_agent:Hesitant", "PYTHONPATH": AGENTS, "GREETS_WHEN": str(greets)}
+    async with AsyncExitStack() as stack:
+        pods = [await stack.enter_async_context(worker(variables, pod=name)) for name in ("one", "two", "three")]
+        for pod in pods:
+            await pod.ready()
+        await stack.enter_async_context(participant(livekit, plan.room, "caller"))
+        await dispatch(livekit, plan.room, plan.agent_name)
+        for death in range(deaths):
+            entered = await _first(pods, "about to greet")
+            await _kept(one_keeper, epoch=death + 1)
+            entered.send_to_group(KILL)
+            pods.remove(entered)
+        if deaths == 1:
+            greets.touch()
+            entered = await _first(pods, "greeted")
+            # As one that found a conversation, and no new one.
+            assert (await entered.logged("call recovered"))["memory_kept"]
+        else:
+            # It may be what kills them.
+            assert (await pods[0].logged("call recovered"))["memory_kept"]
+            assert "about to greet" not in pods[0].text()
+
+
+async def _kept(keeper: Keeper, epoch: int) -> None:
+    """Wait for the first snapshot of a call by the agent with this epoch."""
+    await keeper.until(lambda calls: any(c["epoch"] == epoch and "began_at" in c for c in calls.values()))
+
+
+async def _first(pods: list[Worker], message: str) -> Worker:
+    """The one that logs it."""
+    logging = {asyncio.create_task(pod.logged(message)): pod for pod in pods}
+    done, waiting = await asyncio.wait(logging, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    logged = done.pop()
+    logged.result()
+    return logging[logged]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -9,10 +10,11 @@ from typing import Any, Literal, cast
 
 import pytest
 from livekit.agents import Agent, AgentSession, JobContext
-from livekit.agents.llm import ChatMessage
+from livekit.agents.llm import AgentHandoff, ChatContext, ChatMessage
 
+from voice_agent.call import entrance
 from voice_agent.call.errand import Errand, Kind, read, write
-from voice_agent.call.live import OWN_STATE_BYTES, Call, enter_silently
+from voice_agent.call.live import OWN_STATE_BYTES, Call
 from voice_agent.call.process import Prepared
 from voice_agent.call.serving import agent_at
 from voice_agent.call.snapshot import CallIdentity, Snapshot, decode
@@ -45,7 +47,8 @@ class Form(Agent):
 
 
 def call_of(agent: Agent) -> Call:
-    session = SimpleNamespace(current_agent=agent, user_state="listening", agent_state="listening")
+    session = SimpleNamespace(current_agent=agent, user_state="listening", agent_state="listening", _activity=None)
+    session.history = ChatContext.empty()
     identity = CallIdentity(room="room", room_sid="RM_1", caller="caller")
     return Call(cast(JobContext, None), identity, cast("AgentSession[None]", session), datetime.now(UTC))
 
@@ -57,6 +60,59 @@ def snapshot_of(agent: Agent) -> Snapshot:
 def said(number: int, words: str) -> ChatMessage:
     role: Literal["user", "assistant"] = "assistant" if number % 2 else "user"
     return ChatMessage(id=f"item_{number}", role=role, content=[words], created_at=100.0 + number)
+
+
+def entering(call: Call, *, under_way: bool = True) -> None:
+    task = asyncio.get_running_loop().create_future()
+    if not under_way:
+        task.set_result(None)
+    vars(call.session)["_activity"] = SimpleNamespace(_on_enter_task=task, agent=call.agent)
+
+
+async def said_at(agent: Agent, moment: float) -> None:
+    context = agent.chat_ctx.copy()
+    context.items = [ChatMessage(role="assistant", content=["Hello."], created_at=moment)]
+    await agent.update_chat_ctx(context)
+
+
+async def test_an_agent_is_entering_until_somebody_speaks() -> None:
+    agent = Form()
+    call = call_of(agent)
+    assert not call.entering
+    entering(call, under_way=False)
+    assert not call.entering
+
+    entering(call)
+    assert call.entering
+    # What its author gave it to begin with.
+    await said_at(agent, call.began_at.timestamp() - 1)
+    assert call.entering
+    await said_at(agent, call.began_at.timestamp() + 1)
+    assert not call.entering
+    # A tool has put it in the place of one who had spoken.
+    handoff = AgentHandoff(new_agent_id="form", created_at=call.began_at.timestamp() + 2)
+    vars(call.session)["history"] = ChatContext([handoff])
+    assert call.entering
+    vars(call.session)["agent_state"] = "speaking"
+    assert not call.entering
+
+
+async def test_a_noise_is_no_beginning_of_a_conversation_but_a_word_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    call, model = call_of(Form()), SimpleNamespace(asked=False, playing=(), progress=SimpleNamespace(speaking=False))
+    monkeypatch.setattr(Call, "model", model)
+    entering(call)
+    model.progress.owed = True
+    assert call.entering
+    model.asked = True
+    assert not call.entering
+
+
+async def test_an_agent_enters_in_no_third_process() -> None:
+    call = call_of(Form())
+    entering(call)
+    assert decode(call.snapshot(ModelCheckpoint()).encode()).entering
+    call.reentered = True
+    assert not decode(call.snapshot(ModelCheckpoint()).encode()).entering
 
 
 @pytest.mark.parametrize(
@@ -127,7 +183,7 @@ def test_where_the_active_agent_cannot_be_made_the_first_goes_on(path: str, monk
 
 async def test_an_agent_is_entered_silently_once() -> None:
     agent = Form()
-    enter_silently(agent)
+    entrance.be_silent(agent)
     await agent.on_enter()
     assert agent.entered == 0
     await agent.on_enter()

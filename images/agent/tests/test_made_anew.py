@@ -16,8 +16,8 @@ from livekit import api
 from livekit.agents.utils.aio import cancel_and_wait
 from livekit.protocol.models import ParticipantInfo
 
+from voice_agent.call import entrance, session
 from voice_agent.call import errand as errands
-from voice_agent.call import session
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import CALLER_ATTRIBUTE, EPOCH_ATTRIBUTE
 from voice_agent.call.snapshot import AgentState, CallIdentity
@@ -340,7 +340,8 @@ async def test_the_agent_goes_on_under_the_new_name_with_what_was_kept_under_the
     monkeypatch.setattr(session, "agent_at", lambda path, _: path)
     monkeypatch.setattr(session, "Call", lambda _, identity, *__: SimpleNamespace(identity=identity))
     monkeypatch.setattr(session, "_start", start)
-    for name in ("enter_silently", "agent_session", "describe"):
+    monkeypatch.setattr(entrance, "be_silent", lambda _: None)
+    for name in ("agent_session", "describe"):
         monkeypatch.setattr(session, name, lambda *_, **__: None)
 
     await session.answer(cast("Any", context))

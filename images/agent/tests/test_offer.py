@@ -15,7 +15,8 @@ from livekit import api, rtc
 from voice_agent.assistant import Assistant
 from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import read
-from voice_agent.call.handover import boundary, calm, offer
+from voice_agent.call.handover import boundary, calm, offer, successor
+from voice_agent.call.handover.successor import NoSuccessorError, Successor
 from voice_agent.call.handover.wire import ALIVE, MEET, TAKE, TAKEN, Condition, Greeting
 from voice_agent.call.live import Call
 from voice_agent.call.snapshot import CallIdentity
@@ -36,7 +37,7 @@ async def test_a_successor_that_came_while_livekit_did_not_answer_is_taken(monke
     monkeypatch.setattr(offer, "ASSIGNED_WITHIN_SECONDS", 0.1)
 
     async def comes(*_: object) -> None:
-        attempt._met.set()
+        attempt._successor.met.set()
         await asyncio.Event().wait()
 
     attempt = _attempt(comes)
@@ -49,7 +50,7 @@ async def test_a_dispatch_that_nobody_takes_is_given_up(monkeypatch: pytest.Monk
     async def unanswered(*_: object) -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(offer.NoSuccessorError, match="free slot"):
+    with pytest.raises(offer.UnassignedError, match="free slot"):
         await _attempt(unanswered)._until_assigned(DISPATCH)
 
 
@@ -151,12 +152,7 @@ def _call(room: Room) -> Call:
     identity = CallIdentity(room="room", room_sid="RM_1", caller="caller", epoch=1)
     job = SimpleNamespace(agent_name="voice-agent", dispatch_id="AD_0")
     context = SimpleNamespace(room=room, api=room, job=job)
-
-    async def resume() -> None: ...
-
-    call = SimpleNamespace(
-        context=context, identity=identity, agent=Assistant(), session=None, resume=resume, ending=None
-    )
+    call = SimpleNamespace(context=context, identity=identity, agent=Assistant(), session=None, ending=None)
     return cast("Call", call)
 
 
@@ -248,37 +244,50 @@ async def test_no_processor_is_waited_for_where_time_is_short(monkeypatch: pytes
         await asyncio.wait_for(given.wait(), 10)
 
 
-async def _taking(room: Room) -> tuple[offer._Attempt, asyncio.Task[None]]:
-    """An agent that waits to hear that its successor has the call, and has asked some times whether that one lives."""
-    attempt = offer._Attempt(_call(room), Deadline(600), {}, lambda: None)
-    attempt._successor = "first"
-    waiting = asyncio.create_task(attempt._until_taken())
-    await room.until(lambda: room.starved < -2)
-    return attempt, waiting
+@asynccontextmanager
+async def _met(room: Room, call: Call) -> AsyncIterator[Successor]:
+    coming = Successor(call, {})
+    async with coming.answering():
+        await room.meet("first", coming.nonce)
+        yield coming
+
+
+@asynccontextmanager
+async def _taking(room: Room) -> AsyncIterator[tuple[Successor, asyncio.Task[None]]]:
+    """A successor that may have the call, and has been asked some times whether it lives."""
+    async with _met(room, _call(room)) as coming:
+        waiting = asyncio.create_task(coming.until_taken())
+        await room.until(lambda: room.starved < -2)
+        yield coming, waiting
+
+
+async def _take(room: Room, coming: Successor) -> None:
+    await room.ask(TAKEN, "first", Greeting(nonce=coming.nonce))
 
 
 async def test_a_successor_that_dies_with_the_call_is_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offer, "TAKEN_WITHIN_SECONDS", 600.0)
-    monkeypatch.setattr(offer, "ASK_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(offer, "ALIVE_WITHIN_PATIENT_SECONDS", 0.05)
+    monkeypatch.setattr(successor, "TAKEN_WITHIN_SECONDS", 600.0)
+    monkeypatch.setattr(successor, "ASK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(successor, "ALIVE_WITHIN_PATIENT_SECONDS", 0.05)
     room = Room()
-    _, waiting = await _taking(room)
-    assert not waiting.done(), "one that lives may be slow"
-    room.silent = True
-    with pytest.raises(offer.NoSuccessorError, match="did not say"):
-        await asyncio.wait_for(waiting, 10)
+    async with _taking(room) as (_, waiting):
+        assert not waiting.done(), "one that lives may be slow"
+        room.silent = True
+        with pytest.raises(NoSuccessorError, match="did not say"):
+            await asyncio.wait_for(waiting, 10)
 
 
 async def test_a_successor_that_is_slow_may_take_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offer, "ASK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(successor, "TAKEN_WITHIN_SECONDS", 600.0)
+    monkeypatch.setattr(successor, "ASK_AGAIN_SECONDS", 0.01)
     room = Room()
-    attempt, waiting = await _taking(room)
-    monkeypatch.setattr(offer, "ALIVE_WITHIN_PATIENT_SECONDS", 600.0)
-    room.silent = True
-    asked = room.starved
-    await room.until(lambda: room.starved < asked)
-    attempt._taken.set()
-    await asyncio.wait_for(waiting, 10)
+    async with _taking(room) as (coming, waiting):
+        monkeypatch.setattr(successor, "ALIVE_WITHIN_PATIENT_SECONDS", 600.0)
+        room.silent = True
+        asked = room.starved
+        await room.until(lambda: room.starved < asked)
+        await _take(room, coming)
+        await asyncio.wait_for(waiting, 10)
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -286,15 +295,17 @@ async def test_only_one_of_two_agents_has_the_call_when_the_successor_is_late(la
     room = Room()
     call = _call(room)
     attempt = offer._Attempt(call, Deadline(600), {}, lambda: None)
-    attempt._successor = "first"
-    async with attempt._answering():
-        if late:
-            await attempt._carry_on()
-            assert room.removed == ["first"]
-            with pytest.raises(rtc.RpcError, match="too late"):
-                await room.ask(TAKEN, "first", Greeting(nonce=attempt._nonce))
-        else:
-            await room.ask(TAKEN, "first", Greeting(nonce=attempt._nonce))
+    coming = attempt._successor
+
+    async def resume() -> None:
+        assert room.removed == ["first"]
+        with pytest.raises(rtc.RpcError, match="too late"):
+            await _take(room, coming)
+
+    vars(call)["resume"] = resume
+    async with coming.answering():
+        await room.meet("first", coming.nonce)
+        await (attempt._carry_on(entering=False) if late else _take(room, coming))
     assert call.ending is (None if late else Ending.HANDED_OVER)
 
 
@@ -334,7 +345,7 @@ async def test_a_successor_that_is_looked_at_when_its_time_is_up_is_taken(monkey
         await known.wait()
         return True
 
-    monkeypatch.setattr(offer, "is_agent", is_agent)
+    monkeypatch.setattr(successor, "is_agent", is_agent)
     met = asyncio.Event()
 
     handing_over = asyncio.create_task(_hand_over(room, met.set))

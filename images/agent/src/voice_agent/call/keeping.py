@@ -206,7 +206,8 @@ class Keeping:
         call, model = self._call, self._call.model
         items = call.agent.chat_ctx.items
         progress = model.progress if model else None
-        mark = (items[-1].id if items else None, len(items), progress, call.session.agent_state == "speaking")
+        last = items[-1].id if items else None
+        mark = (last, len(items), progress, call.session.agent_state == "speaking", call.entering)
         # Half an utterance is of no use: the other half would be missing.
         worth = mark != self._mark and not (self._mark and progress and progress.speaking)
         if worth:

@@ -12,6 +12,7 @@ from livekit.agents import Agent, AgentSession, ChatContext, JobContext
 from opentelemetry import propagate
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from voice_agent.call import entrance
 from voice_agent.call.snapshot import AgentState, CallIdentity, Snapshot
 from voice_agent.gemini import ModelCheckpoint, ResumableSession
 from voice_agent.tether.wire import Ending
@@ -36,7 +37,7 @@ class RestoresState(Protocol):
     """An agent that takes up state that `save_state` returned in another process."""
 
     def restore_state(self, state: JsonValue) -> None:
-        """Called once, before the first word, in place of `on_enter`, which has run in the call's first pod."""
+        """Called once, before the first word, in place of `on_enter`, or before it if that did not come to its end."""
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Call:
         session: what the agent talks in.
         began_at: when the caller was first answered.
         ending: why this process has it no more; None while it does, and when the caller is left without an agent.
+        reentered: whether the agent's `on_enter` has run in another process before: it may be what kills them.
     """
 
     context: JobContext
@@ -56,6 +58,7 @@ class Call:
     session: AgentSession[None]
     began_at: datetime
     ending: Ending | None = None
+    reentered: bool = False
 
     @property
     def agent(self) -> Agent:
@@ -90,6 +93,24 @@ class Call:
     def agent_speaking(self) -> bool:
         """Whether an answer is being played."""
         return self.session.agent_state == "speaking"
+
+    @property
+    def entering(self) -> bool:
+        """Whether the agent is still in its `on_enter`, and since it entered nobody has said or been asked anything."""
+        if not entrance.is_under_way(self.session) or self.agent_speaking or self.caller_speaking:
+            return False
+        if self.model is not None and self.model.asked:
+            return False
+        # What a team's code gave it to begin with is older.
+        since = self.entered_at.timestamp()
+        said = (item for item in self._chat().items if item.type == "message" and item.role in {"user", "assistant"})
+        return not any(message.created_at >= since for message in said)
+
+    @property
+    def entered_at(self) -> datetime:
+        """When the active agent came to the call."""
+        handoffs = [item.created_at for item in self.session.history.items if item.type == "agent_handoff"]
+        return max(self.began_at, datetime.fromtimestamp(handoffs[-1], UTC)) if handoffs else self.began_at
 
     @property
     def runs_functions(self) -> bool:
@@ -140,6 +161,7 @@ class Call:
             written_at=datetime.now(UTC),
             caller_speaking=self.caller_speaking,
             agent_speaking=self.agent_speaking,
+            entering=self.entering and not self.reentered,
         )
 
     def _chat(self) -> ChatContext:
@@ -189,15 +211,3 @@ def _own_state(agent: Agent) -> JsonValue:
     except Exception:
         logger.exception("save_state of %s failed; its state is left out", path_of(agent))
     return None
-
-
-def enter_silently(agent: Agent) -> None:
-    """Keep `on_enter` from running when the session starts: it has run when the caller came.
-
-    Only this once: an agent that a tool returns to later is entered as always.
-    """
-
-    async def entered() -> None:
-        del agent.on_enter
-
-    agent.on_enter = entered  # type: ignore[method-assign]

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from livekit.agents import ChatContext
 
+from voice_agent.call import entrance
 from voice_agent.call.keeping import credential_of, seal_of
 from voice_agent.call.live import Call
 from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, Unusable, decode
@@ -125,8 +126,15 @@ def heard_in_full(snapshot: Snapshot) -> ModelCheckpoint:
 
 
 def speak(call: Call, snapshot: Snapshot, line: str) -> None:
-    """Say `line`, or the answer that was cut off, unless the caller is speaking, or hears a late answer anyway."""
+    """Say `line`, or the answer that was cut off, unless the caller is speaking, or hears a late answer anyway.
+
+    Where nobody has said anything, since the agent before did not live to, it is what an agent begins with.
+    """
     model = call.model
+    if call.is_running and snapshot.entering:
+        call.reentered = True
+        entrance.make_up(call.session)
+        return
     if not call.is_running or call.caller_speaking or (model is not None and model.progress.owed):
         return
     # Of a caller who hangs up at this moment the session may be closing.

@@ -13,16 +13,16 @@ from livekit.agents.utils.aio import cancel_and_wait
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
-from voice_agent.call import control, recovery
+from voice_agent.call import control, entrance, recovery
 from voice_agent.call import errand as errands
 from voice_agent.call.absence import caller_in
 from voice_agent.call.control import Restored
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import Fence, holder
-from voice_agent.call.handover.offer import API_ERRORS, TAKEN_WITHIN_SECONDS
+from voice_agent.call.handover.successor import API_ERRORS, TAKEN_WITHIN_SECONDS
 from voice_agent.call.handover.take import TakeError, Taking
 from voice_agent.call.handover.wire import departure
-from voice_agent.call.live import Call, enter_silently
+from voice_agent.call.live import Call
 from voice_agent.call.process import prepared
 from voice_agent.call.serving import agent_at, agent_session, announce, answer_for, describe, talk, tether
 from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, Unusable
@@ -138,7 +138,7 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         describe(context, span, caller, identity)
         ready = prepared(context.proc)
         agent = agent_at(introduction.agent, ready)
-        enter_silently(agent)
+        entrance.be_silent(agent)
         call = Call(context, identity, agent_session(agent, ready, held=True), datetime.now(UTC))
         await talk(call, agent)
         if model := call.model:
@@ -146,13 +146,18 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         snapshot, cut = await taking.take()
         await _put_in_place(call, snapshot)
         await _go_on(call, snapshot, cut)
-        await taking.taken()
+        try:
+            await taking.taken()
+        except TakeError:
+            # The agent before goes on, and this one has the model already.
+            call.session.output.set_audio_enabled(False)
+            raise
     except (TakeError, SnapshotError) as reason:
         logger.warning("call not taken over: %s", reason)
         await control.tell_counts(context.job.id, prepared(context.proc).control)
         context.shutdown(reason="call not taken over")
         return
-    # Nothing, unless the agent before was cut off in its answer.
+    # Nothing, unless the agent before was cut off in its answer, or before it had begun.
     recovery.speak(call, snapshot, "")
     # Not earlier: until now there was nothing to hand over.
     fence = await announce(call)
@@ -217,7 +222,7 @@ async def _restore(
         context.job.metadata = snapshot.call.job_metadata
         identity = snapshot.call.model_copy(update={"epoch": identity.epoch, "room_sid": identity.room_sid})
         agent = agent_at(snapshot.agent.path, ready)
-        enter_silently(agent)
+        entrance.be_silent(agent)
     describe(context, span, caller, identity)
     call = Call(context, identity, agent_session(agent, ready, held=snapshot is not None), datetime.now(UTC))
     if (fence := await _start(call, agent)) is None:
@@ -233,6 +238,7 @@ async def _restore(
                 # A conversation without memory is better than one that ends each of its agents.
                 snapshot, fresh = None, recovery.Fresh.BROKEN
                 await call.resume()
+                entrance.make_up(call.session)
             else:
                 await call.resume(recovery.heard_in_full(snapshot), cut=began)
             if snapshot is not None:

@@ -90,6 +90,8 @@ class Snapshot(_Frozen):
     """Whether the caller had the word when it was written."""
     agent_speaking: bool = False
     """Whether an answer was being played to the caller."""
+    entering: bool = False
+    """Whether the agent was still in its `on_enter`, and nobody had said anything: the next one enters."""
 
     def encode(self) -> bytes:
         """As compressed JSON. Not encrypted: what leaves memory is sealed by who stores it."""

@@ -132,6 +132,11 @@ class ResumableSession(plugin.RealtimeSession):
         return self._turn.progress(self._session_resumption_handle)
 
     @property
+    def asked(self) -> bool:
+        """Whether it has been said or asked something that waits for an answer."""
+        return self._turn.asked
+
+    @property
     def playing(self) -> tuple[llm.ChatMessage, ...]:
         """What caller and model said for an answer that has come whole and is being played.
 

@@ -97,6 +97,15 @@ class Turn:
         return self.audio.pending or self._answering or self.request is not None or bool(self._calls)
 
     @property
+    def asked(self) -> bool:
+        """Whether somebody has said or asked for something that waits for an answer: a noise does not."""
+        return self._heard or self._answering or self.request is not None or bool(self._calls)
+
+    @property
+    def _heard(self) -> bool:
+        return self.audio.pending and self.audio.voiced_s >= _SHORTEST_UTTERANCE_SECONDS
+
+    @property
     def _answering(self) -> bool:
         return self.generating and not self.generated
 
@@ -119,10 +128,9 @@ class Turn:
         """When the service will have been silent for too long, on the clock; None while it owes nothing."""
         if self.audio.speaking or any(call.response is None for call in self._calls.values()):
             return None
-        heard = self.audio.pending and self.audio.voiced_s >= _SHORTEST_UTTERANCE_SECONDS
-        if not (heard or self._answering or self.request or self._calls):
+        if not self.asked:
             return None
-        return max(self._active_at, self.audio.ended_at if heard else -math.inf) + patience_s
+        return max(self._active_at, self.audio.ended_at if self._heard else -math.inf) + patience_s
 
     def hear(self, pcm: bytes) -> bool:
         """Take the caller's next samples, 50 ms or so; returns whether an utterance began or ended."""

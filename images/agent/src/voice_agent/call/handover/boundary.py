@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from livekit.agents import AgentSession
@@ -11,6 +12,8 @@ from voice_agent.call.control import Deadline
 from voice_agent.call.live import Call
 
 POLL_SECONDS = 0.1
+# One that is silent for longer may be waiting for the caller to begin, and no drain for it.
+ENTERS_WITHIN_SECONDS = 30.0
 
 
 async def until(call: Call, deadline: Deadline, gone: asyncio.Event, passed_over: Callable[[], bool]) -> None:
@@ -32,7 +35,12 @@ async def until(call: Call, deadline: Deadline, gone: asyncio.Event, passed_over
 def is_now(call: Call) -> bool:
     """Whether the call is at a turn boundary."""
     model = call.model
-    return _at_rest(call.session) and (model is None or model.is_at_boundary())
+    return _at_rest(call.session) and not _enters(call) and (model is None or model.is_at_boundary())
+
+
+def _enters(call: Call) -> bool:
+    # What an agent looks up before it greets would be looked up, or told to others, twice.
+    return call.entering and time.time() - call.entered_at.timestamp() < ENTERS_WITHIN_SECONDS
 
 
 def _at_rest(session: AgentSession[None]) -> bool:

@@ -43,6 +43,10 @@ class TakeError(Exception):
     """The call could not be taken over; the predecessor has it, or it is over."""
 
 
+class _RefusedError(TakeError):
+    """The predecessor does not give it."""
+
+
 class Taking:
     """A takeover that has been asked of this job."""
 
@@ -92,6 +96,8 @@ class Taking:
         """
         try:
             await self._ask(TAKEN, Greeting(nonce=self._errand.nonce), ANSWER_WITHIN_SECONDS)
+        except _RefusedError:
+            raise
         except TakeError:
             # It may have heard, and left before its answer was out; its time may have been up. The call is ours then.
             try:
@@ -124,7 +130,8 @@ class Taking:
                 raise TakeError(f"{method}: the agent before has left")
             return asking.result()
         except rtc.RpcError as error:
-            raise TakeError(f"{method}: {error.message}") from error
+            refused = error.code == rtc.RpcError.ErrorCode.APPLICATION_ERROR
+            raise (_RefusedError if refused else TakeError)(f"{method}: {error.message}") from error
         finally:
             await cancel_and_wait(asking, left)
 
