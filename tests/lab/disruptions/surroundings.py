@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,26 @@ RETURN_SECONDS = 120
 
 
 def restart_livekit(stage: Stage) -> None:
-    """Kill livekit-server's pod and wait for the next one; what one node had in memory, all its rooms, is gone."""
+    """Kill livekit-server's pod and wait for the next one; what one node had in memory, all its rooms, is gone.
+
+    Raises:
+        TimeoutError: no other pod was made.
+    """
     lab = stage.kubectl.in_namespace("lab")
+
+    def names() -> set[str]:
+        return {pod["metadata"]["name"] for pod in lab.items("pods", "-l", "app=livekit")}
+
+    before = names()
     lab.run("delete", "pod", "-l", "app=livekit", "--grace-period=0", "--force")
-    lab.run("rollout", "status", "deployment/livekit", f"--timeout={RETURN_SECONDS}s")
+    deadline = time.monotonic() + RETURN_SECONDS
+    # The rollout's status is that of the pod that is gone until the controller has heard of it.
+    while not (others := names() - before):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no other pod of LiveKit was made within {RETURN_SECONDS} s")
+        time.sleep(0.2)
+    pods = [f"pod/{name}" for name in sorted(others)]
+    lab.run("wait", *pods, "--for=condition=Ready", f"--timeout={RETURN_SECONDS}s")
 
 
 def keepers(stage: Stage) -> list[str]:

@@ -8,11 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from lab.cluster.base import (
     POD_SECURITY,
@@ -50,6 +53,10 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 ADDONS = ("coredns", "metrics-server")
 ON_EVERY_NODE = ("containerd", "kubelet", "kube-proxy")
 
+# What kubelets, kube-proxies and controllers follow of what is asked of them.
+_WATCHES = "apiserver_longrunning_requests"
+_FOLLOWED = frozenset({"endpointslices", "pods", "services"})
+
 # A busy machine of two cores takes several times as long as a quiet one.
 PATIENCE_SECONDS = 120.0
 
@@ -74,6 +81,7 @@ class LocalCluster:
     def __init__(self) -> None:
         self._processes = Processes(STATE / "run", LOGS)
         self._kubectl = Kubectl(KUBECONFIG)
+        self._followers: Counter[str] = Counter()
 
     @contextmanager
     def _locked(self) -> Iterator[Progress]:
@@ -192,18 +200,22 @@ class LocalCluster:
 
     def stop_api_server(self) -> None:
         """Kill the API server."""
+        self._followers = self._follow()
         self._processes.end("kube-apiserver", signal.SIGKILL)
 
     def start_api_server(self) -> None:
-        """Start the API server again.
+        """Start the API server again, and wait until all who followed it before follow it again.
+
+        They ask ever more rarely, up to a minute apart: what is asked of the cluster meanwhile, nobody does.
 
         Raises:
-            ClusterError: it did not become ready.
+            ClusterError: it did not become ready, or is not followed.
         """
         self._processes.start(control_plane.api_server(Credentials()))
         self._wait("the API server", self._api_is_ready, CONTROL_PLANE[:2])
         # Both leave when they cannot renew their Lease (client-go's leader election).
         self._start_controllers(Credentials())
+        self._wait("all who follow the API server", lambda: self._follow() >= self._followers, CONTROL_PLANE)
 
     def status(self) -> ClusterStatus:
         """Nodes and processes. Processes are those beside the pods, ended ones included."""
@@ -352,6 +364,17 @@ class LocalCluster:
 
     def _api_is_ready(self) -> bool:
         return self._asks("get", "--raw=/readyz") == "ok"
+
+    def _follow(self) -> Counter[str]:
+        """How many watch each of what is followed, in all namespaces."""
+        metrics = [line for line in self._asks("get", "--raw=/metrics").splitlines() if _WATCHES in line]
+        watches: Counter[str] = Counter()
+        for family in text_string_to_metric_families("\n".join(metrics) + "\n"):
+            for sample in family.samples:
+                told = sample.labels
+                if (told["verb"], told["scope"]) == ("WATCH", "cluster") and told["resource"] in _FOLLOWED:
+                    watches[told["resource"]] += int(sample.value)
+        return watches
 
     def _node_is_ready(self, node: Node) -> bool:
         condition = '{.status.conditions[?(@.type=="Ready")].status}'
