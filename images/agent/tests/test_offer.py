@@ -245,17 +245,11 @@ async def test_no_processor_is_waited_for_where_time_is_short(monkeypatch: pytes
 
 
 @asynccontextmanager
-async def _met(room: Room, call: Call) -> AsyncIterator[Successor]:
-    coming = Successor(call, {})
-    async with coming.answering():
-        await room.meet("first", coming.nonce)
-        yield coming
-
-
-@asynccontextmanager
 async def _taking(room: Room) -> AsyncIterator[tuple[Successor, asyncio.Task[None]]]:
     """A successor that may have the call, and has been asked some times whether it lives."""
-    async with _met(room, _call(room)) as coming:
+    coming = Successor(_call(room), {})
+    async with coming.answering():
+        await room.meet("first", coming.nonce)
         waiting = asyncio.create_task(coming.until_taken())
         await room.until(lambda: room.starved < -2)
         yield coming, waiting

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from lab.disruptions.waiting import until
 from lab.paths import CHART
 from lab.stage import Stage
 
@@ -39,11 +40,8 @@ def begin_upgrade(stage: Stage) -> set[str]:
     before = stage.worker_names()
     _new_revision(stage)
     stage.kubectl.helm("upgrade", stage.release, str(CHART), *stage.arguments())
-    deadline = time.monotonic() + ROLLOUT_SECONDS
-    while before <= stage.worker_names():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no pod was told to go within {ROLLOUT_SECONDS} s of the upgrade")
-        time.sleep(0.2)
+    complaint = f"no pod was told to go within {ROLLOUT_SECONDS} s of the upgrade"
+    until(lambda: not before <= stage.worker_names(), ROLLOUT_SECONDS, complaint)
     return before
 
 

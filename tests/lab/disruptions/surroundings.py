@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lab.disruptions import crashes
+from lab.disruptions.waiting import until
 from lab.services import INFRA_LABEL
 from lab.stage import Stage
 
@@ -28,14 +28,9 @@ def restart_livekit(stage: Stage) -> None:
 
     before = names()
     lab.run("delete", "pod", "-l", "app=livekit", "--grace-period=0", "--force")
-    deadline = time.monotonic() + RETURN_SECONDS
     # The rollout's status is that of the pod that is gone until the controller has heard of it.
-    while not (others := names() - before):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no other pod of LiveKit was made within {RETURN_SECONDS} s")
-        time.sleep(0.2)
-    pods = [f"pod/{name}" for name in sorted(others)]
-    lab.run("wait", *pods, "--for=condition=Ready", f"--timeout={RETURN_SECONDS}s")
+    until(lambda: names() - before, RETURN_SECONDS, f"no other pod of LiveKit was made within {RETURN_SECONDS} s")
+    lab.run("wait", "pod", "-l", "app=livekit", "--for=condition=Ready", f"--timeout={RETURN_SECONDS}s")
 
 
 def keepers(stage: Stage) -> list[str]:

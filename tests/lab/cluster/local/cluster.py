@@ -8,15 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
-
+from lab import metrics
 from lab.cluster.base import (
     POD_SECURITY,
     ClusterError,
@@ -53,9 +51,12 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 ADDONS = ("coredns", "metrics-server")
 ON_EVERY_NODE = ("containerd", "kubelet", "kube-proxy")
 
-# What kubelets, kube-proxies and controllers follow of what is asked of them.
-_WATCHES = "apiserver_longrunning_requests"
-_FOLLOWED = frozenset({"endpointslices", "pods", "services"})
+# How many follow what is asked of kubelets, kube-proxies and controllers, as the API server's own metrics tell it.
+_FOLLOWERS = tuple(
+    f'apiserver_longrunning_requests{{component="apiserver",group="{group}",resource="{resource}",scope="cluster",'
+    'subresource="",verb="WATCH",version="v1"}'
+    for group, resource in (("", "pods"), ("", "services"), ("discovery.k8s.io", "endpointslices"))
+)
 
 # A busy machine of two cores takes several times as long as a quiet one.
 PATIENCE_SECONDS = 120.0
@@ -81,7 +82,7 @@ class LocalCluster:
     def __init__(self) -> None:
         self._processes = Processes(STATE / "run", LOGS)
         self._kubectl = Kubectl(KUBECONFIG)
-        self._followers: Counter[str] = Counter()
+        self._followers: list[float] = []
 
     @contextmanager
     def _locked(self) -> Iterator[Progress]:
@@ -215,7 +216,7 @@ class LocalCluster:
         self._wait("the API server", self._api_is_ready, CONTROL_PLANE[:2])
         # Both leave when they cannot renew their Lease (client-go's leader election).
         self._start_controllers(Credentials())
-        self._wait("all who follow the API server", lambda: self._follow() >= self._followers, CONTROL_PLANE)
+        self._wait("all who follow the API server", self._is_followed, CONTROL_PLANE)
 
     def status(self) -> ClusterStatus:
         """Nodes and processes. Processes are those beside the pods, ended ones included."""
@@ -365,16 +366,13 @@ class LocalCluster:
     def _api_is_ready(self) -> bool:
         return self._asks("get", "--raw=/readyz") == "ok"
 
-    def _follow(self) -> Counter[str]:
+    def _follow(self) -> list[float]:
         """How many watch each of what is followed, in all namespaces."""
-        metrics = [line for line in self._asks("get", "--raw=/metrics").splitlines() if _WATCHES in line]
-        watches: Counter[str] = Counter()
-        for family in text_string_to_metric_families("\n".join(metrics) + "\n"):
-            for sample in family.samples:
-                told = sample.labels
-                if (told["verb"], told["scope"]) == ("WATCH", "cluster") and told["resource"] in _FOLLOWED:
-                    watches[told["resource"]] += int(sample.value)
-        return watches
+        text = self._asks("get", "--raw=/metrics")
+        return [metrics.value(text, sample) for sample in _FOLLOWERS]
+
+    def _is_followed(self) -> bool:
+        return all(now >= before for now, before in zip(self._follow(), self._followers, strict=False))
 
     def _node_is_ready(self, node: Node) -> bool:
         condition = '{.status.conditions[?(@.type=="Ready")].status}'

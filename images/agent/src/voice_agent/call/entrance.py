@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from livekit.agents import Agent, AgentSession, AgentTask
@@ -13,11 +14,8 @@ logger = logging.getLogger(__name__)
 
 def is_under_way(session: AgentSession[None]) -> bool:
     """Whether the active agent's `on_enter` still runs; not while an agent awaits a task (`AgentTask`) in it."""
-    # livekit-agents 1.8.9 tells nobody of its end.
-    activity = session._activity
-    if activity is None or activity._on_enter_task is None or isinstance(activity.agent, AgentTask):
-        return False
-    return not activity._on_enter_task.done()
+    task = _task(session)
+    return task is not None and not task.done() and not isinstance(session.current_agent, AgentTask)
 
 
 def be_silent(agent: Agent) -> None:
@@ -34,8 +32,8 @@ def be_silent(agent: Agent) -> None:
 
 def stop(session: AgentSession[None]) -> None:
     """Cancel the active agent's `on_enter`, if it still runs: the end of a session waits for it."""
-    if session._activity is not None and session._activity._on_enter_task is not None:
-        session._activity._on_enter_task.cancel()
+    if task := _task(session):
+        task.cancel()
 
 
 def make_up(session: AgentSession[None]) -> None:
@@ -59,3 +57,8 @@ def make_up(session: AgentSession[None]) -> None:
     # and the tools that it keeps from an agent that enters are kept.
     activity._on_enter_task = task = activity._create_speech_task(enter(), name="on_enter")
     _set_activity_task_info(task, inline_task=True)
+
+
+def _task(session: AgentSession[None]) -> asyncio.Task[None] | None:
+    # livekit-agents 1.8.9 tells nobody of its end.
+    return session._activity._on_enter_task if session._activity is not None else None

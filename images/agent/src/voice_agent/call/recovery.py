@@ -131,11 +131,13 @@ def speak(call: Call, snapshot: Snapshot, line: str) -> None:
     Where nobody has said anything, since the agent before did not live to, it is what an agent begins with.
     """
     model = call.model
-    if call.is_running and snapshot.entering:
+    if not call.is_running:
+        return
+    if snapshot.entering:
         call.reentered = True
         entrance.make_up(call.session)
         return
-    if not call.is_running or call.caller_speaking or (model is not None and model.progress.owed):
+    if call.caller_speaking or (model is not None and model.progress.owed):
         return
     # Of a caller who hangs up at this moment the session may be closing.
     with suppress(RuntimeError):

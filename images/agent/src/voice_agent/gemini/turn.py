@@ -94,7 +94,7 @@ class Turn:
     @property
     def unanswered(self) -> bool:
         """Whether something waits for an answer, or for the rest of one."""
-        return self.audio.pending or self._answering or self.request is not None or bool(self._calls)
+        return self.audio.pending or self.asked
 
     @property
     def asked(self) -> bool:
