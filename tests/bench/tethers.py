@@ -64,6 +64,14 @@ class Counting:
     def on_goodbye(self, call: Tethered, ending: Ending) -> None:
         """Not counted."""
 
+    def died(self, call: str) -> int:
+        """Nobody asks."""
+        return 0
+
+    def recovers(self, call: str) -> bool:
+        """Nobody asks."""
+        return False
+
 
 async def keep(thresholds: list[float]) -> None:
     """Run one keeper for each threshold in this process; tell their URLs, and at each line of input the counts."""

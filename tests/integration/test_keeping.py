@@ -80,6 +80,12 @@ class Keeper:
     def on_goodbye(self, call: Tethered, ending: Ending) -> None:
         self.ended.put_nowait((call, ending))
 
+    def died(self, call: str) -> int:
+        return 0
+
+    def recovers(self, call: str) -> bool:
+        return False
+
     async def whole_snapshot(self, call: Tethered) -> Snapshot:
         """The first that has Gemini's handle, which comes after the turn."""
         async with asyncio.timeout(10):

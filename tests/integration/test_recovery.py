@@ -68,6 +68,24 @@ async def test_calls_of_a_killed_pod_are_taken_up(
         taken_up(report, ["one", "two"])
 
 
+async def test_a_successor_goes_on_where_the_agent_that_called_it_dies(
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper
+) -> None:
+    variables |= {"DRAIN_FINISH_WITHIN_SECONDS": "0"}
+    # An agent of the keepers' would find no slot.
+    async with two_pods(variables, plan, only_two={"CALL_SLOTS": "1"}) as (one, two, fleet):
+        await fleet.more_answers(1)
+        one.send(signal.SIGTERM)
+        await two.logged("getting ready to take the call over")
+        one.send_to_group(KILL)
+        await two.logged("call recovered")
+        await fleet.more_answers(2)
+        assert len(await dispatches(livekit, f"{plan.room}-1")) == 1
+        [report] = await fleet.finish()
+    taken_up(report, ["one", "two"])
+    assert not [line for line in two.lines if "call not taken over" in str(line["message"])]
+
+
 async def test_livekits_own_agent_and_the_keepers_are_not_two(
     variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper
 ) -> None:

@@ -28,6 +28,9 @@ class Keeper:
         self.url = ""
         self.server: TetherServer
         self.events: list[tuple[object, ...]] = []
+        self.deaths = 0
+        self.lost = False
+        """Whether it has the call taken up."""
         self._changed = asyncio.Event()
 
     def on_call(self, call: Tethered) -> None:
@@ -45,6 +48,14 @@ class Keeper:
     def on_goodbye(self, call: Tethered, ending: Ending) -> None:
         """Note how an agent left."""
         self._note("goodbye", ending)
+
+    def died(self, call: str) -> int:
+        """What is set."""
+        return self.deaths
+
+    def recovers(self, call: str) -> bool:
+        """What is set."""
+        return self.lost and call == CALL.call
 
     def _note(self, *event: object) -> None:
         self.events.append(event)

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from voice_agent.state.store import Snapshot, Stamp
 from voice_agent.tether import wire
-from voice_agent.tether.ask import Keepers
+from voice_agent.tether.ask import ANSWER_WITHIN_SECONDS, Keepers
 from voice_agent.tether.wire import Epoch
 
 from .noting_keeper import CALL, SECRET, Keeper, keeper, tether
@@ -62,6 +64,38 @@ async def test_who_has_claimed_from_one_keeper_is_not_told_that_another_agent_ha
         assert await ask(one, two).claim(CALL.call, above=1) == Epoch(epoch=2, held=False)
 
 
+async def test_only_the_keeper_that_has_a_call_taken_up_gives_it_to_who_was_called_by_the_lost_agent() -> None:
+    async with keeper() as one, keeper() as leader, a_server_that_never_answers() as deaf:
+        keepers = ask(one, leader, deaf)
+        await leader.store.claim(CALL.call, above=1)
+        assert await ask(one, leader).claim_lost(CALL.call, above=1) is None
+        leader.lost = True
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        # Above the one that it sends.
+        assert await keepers.claim_lost(CALL.call, above=1) == 3
+        assert loop.time() - began < ANSWER_WITHIN_SECONDS
+        assert await one.store.get(CALL.call) is None
+
+
+async def test_a_call_that_an_agent_has_is_not_lost_whatever_its_keeper_is_about() -> None:
+    async with keeper() as watching, tether(watching.url):
+        await watching.told("call", 1)
+        watching.lost = True
+        assert await ask(watching).claim_lost(CALL.call, above=1) is None
+
+
+async def test_a_keeper_that_knows_no_lost_calls_gives_none() -> None:
+    async with TestServer(web.Application()) as older:
+        assert await ask(str(older.make_url("")).rstrip("/")).claim_lost(CALL.call, above=1) is None
+
+
+async def test_an_agent_without_an_errand_is_told_how_many_have_died_of_the_call() -> None:
+    async with keeper() as watching:
+        watching.deaths = 3
+        assert await ask(watching).claim(CALL.call, above=4) == Epoch(epoch=5, held=False, died=3)
+
+
 async def test_a_keeper_that_does_not_answer_delays_no_new_call() -> None:
     loop = asyncio.get_running_loop()
     async with keeper() as watching, a_server_that_never_answers() as deaf:
@@ -73,17 +107,21 @@ async def test_a_keeper_that_does_not_answer_delays_no_new_call() -> None:
         assert loop.time() - began < alone
 
 
+@pytest.mark.parametrize("path", [wire.EPOCH_PATH, wire.LOST_PATH])
 @pytest.mark.parametrize("above", ["", "-1", "many", str(2**53)])
-async def test_a_wrong_claim_is_refused(above: str) -> None:
+async def test_a_wrong_claim_is_refused(above: str, path: str) -> None:
     async with keeper() as watching, aiohttp.ClientSession(headers={"Authorization": f"Bearer {SECRET}"}) as session:
+        watching.lost = True
         params = {"call": CALL.call, "above": above}
-        async with session.post(f"{watching.url}{wire.EPOCH_PATH}", params=params) as answer:
+        async with session.post(f"{watching.url}{path}", params=params) as answer:
             assert answer.status == 400
         assert await watching.store.get(CALL.call) is None
 
 
-async def test_nobody_but_the_fleet_claims() -> None:
+@pytest.mark.parametrize("path", [wire.EPOCH_PATH, wire.LOST_PATH])
+async def test_nobody_but_the_fleet_claims(path: str) -> None:
     async with keeper() as watching, aiohttp.ClientSession() as session:
-        async with session.post(f"{watching.url}{wire.EPOCH_PATH}", params={"call": CALL.call, "above": "1"}) as answer:
+        watching.lost = True
+        async with session.post(f"{watching.url}{path}", params={"call": CALL.call, "above": "1"}) as answer:
             assert answer.status == 403
         assert await watching.store.get(CALL.call) is None

@@ -69,9 +69,9 @@ def test_a_pod_that_has_yet_to_hear_the_last_words_says_so(speech: Sound) -> Non
     cut = 2 * RATE
     # Its loop stood still for 0.6 s: what it has heard ends before the other's recording does, though it is later.
     own.push(pcm(speech[RATE // 2 : cut - 6 * RATE // 10]))
-    assert not rest(pcm(speech[:cut]), own, now - 0.1, paused=False).certain
+    assert not rest(pcm(speech[:cut]), own, now - 0.1, quiet_s=0).certain
     own.push(pcm(speech[cut - 6 * RATE // 10 : cut + RATE // 4]))
-    found = rest(pcm(speech[:cut]), own, now - 0.1, paused=False)
+    found = rest(pcm(speech[:cut]), own, now - 0.1, quiet_s=0)
     assert found.certain
     assert abs(len(found.audio) / 2 - RATE // 4) <= 2
 
@@ -81,9 +81,21 @@ def test_what_was_said_before_this_pod_could_hear_it_is_not_waited_for(speech: S
     own = CallerAudio(clock=lambda: now)
     own.push(pcm(np.zeros(RATE)))
     said = np.concatenate([speech, np.zeros(RATE // 2)])
-    assert rest(pcm(said), own, now - 0.7, paused=False).certain
-    assert rest(pcm(speech), own, now - 1.5, paused=False).certain
-    assert rest(pcm(np.zeros(RATE)), own, now - 0.1, paused=True).certain
+    assert rest(pcm(said), own, now - 0.7, quiet_s=0).certain
+    assert rest(pcm(speech), own, now - 1.5, quiet_s=0).certain
+    assert rest(pcm(np.zeros(RATE)), own, now - 0.1, quiet_s=60).certain
+
+
+@pytest.mark.parametrize(("quiet_s", "again_s"), [(0.4, 0.2), (1.0, 0.8), (60.0, 0.8)])
+def test_of_a_pause_no_more_is_heard_again_than_it_has_lasted(speech: Sound, quiet_s: float, again_s: float) -> None:
+    now = 100.0
+    own = CallerAudio(clock=lambda: now)
+    own.push(pcm(speech))
+    own.push(pcm(np.zeros(int((quiet_s + 0.1) * RATE))))
+    # What is answered is not in the first recording any more.
+    audio = rest(pcm(np.zeros(3 * RATE // 10)), own, now - 0.1, quiet_s=quiet_s).audio
+    assert len(audio) / 2 == pytest.approx((0.1 + again_s) * RATE, abs=2)
+    assert not any(audio)
 
 
 def test_nothing_is_found_in_silence_or_in_other_words(speech: Sound) -> None:

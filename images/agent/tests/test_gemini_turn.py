@@ -96,6 +96,15 @@ def test_an_utterance_is_kept_with_its_beginning_until_it_is_answered(line: Line
     assert line.kept_s < 0.5
 
 
+@pytest.mark.parametrize(("pause_s", "quiet_s"), [(0.6, 0.6), (1.5, 1.5), (90, 60)])
+def test_what_is_kept_tells_since_when_the_caller_has_been_quiet(line: Line, pause_s: float, quiet_s: float) -> None:
+    line.hear(SPEECH, 1)
+    line.hear(SILENCE, pause_s)
+    line.say(1.0)
+    line.finish()
+    assert line.turn.save(None, ()).quiet_s == pytest.approx(quiet_s)
+
+
 def test_a_long_utterance_is_kept_up_to_a_minute(line: Line) -> None:
     for _ in range(90):
         line.hear(SPEECH, 0.9)

@@ -21,7 +21,7 @@ from voice_agent.keeper.recovery import Result
 from voice_agent.keeper.suspicion import TOGETHER_SECONDS, Suspicion
 from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.server import Sight
-from voice_agent.tether.wire import Ending, Loss, Tethered
+from voice_agent.tether.wire import RESTORING, Ending, Loss, Tethered
 
 
 def a_call(number: int, *, pod: str = "one", node: str = "node", epoch: int = 1) -> Tethered:
@@ -415,6 +415,43 @@ async def test_of_callers_who_are_found_waiting_a_bounded_number_is_recovered_at
         while brain.rooms() != {tethered.room_sid}:  # noqa: ASYNC110 - the recoveries change it
             await asyncio.sleep(0.01)
     assert brain.recover_found(waiting[-1])
+
+
+async def test_a_lost_call_may_be_had_by_another_only_while_this_keeper_has_it_taken_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken_up = asyncio.Event()
+
+    class Sends:
+        """An agent that never comes."""
+
+        async def run(self, *_: object, **__: object) -> Result:
+            taken_up.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    nobody = cast(api.LiveKitAPI, SimpleNamespace(room=None))
+    brain = Brain(nobody, MemoryStore(), AlwaysLeading(), UnknownPods(), NoPeers())
+    monkeypatch.setattr(brain, "_recovery", Sends())
+    call = a_call(1)
+    brain.on_call(call)
+    assert not brain.recovers(call.call)
+    brain.on_lost(call, Loss.CLOSED)
+    # It may be its own connection that broke.
+    assert not brain.recovers(call.call)
+    looking = asyncio.create_task(brain.run())
+    try:
+        await asyncio.wait_for(taken_up.wait(), 20)
+        assert brain.recovers(call.call)
+        next_one = replace(call, epoch=3)
+        brain.on_call(next_one)
+        assert not brain.recovers(call.call), "it has an agent"
+        brain.on_state(next_one, {RESTORING: 3})
+        brain.on_lost(next_one, Loss.CLOSED)
+        assert brain.died(call.call) == 1
+        assert not brain.recovers(call.call), "another would not know what the keepers tell theirs"
+    finally:
+        await cancel_and_wait(looking)
 
 
 async def test_a_call_that_loses_every_agent_is_not_sent_the_third_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

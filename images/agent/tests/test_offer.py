@@ -244,6 +244,17 @@ async def test_no_processor_is_waited_for_where_time_is_short(monkeypatch: pytes
         await asyncio.wait_for(given.wait(), 10)
 
 
+async def test_a_call_is_not_given_to_who_was_made_for_an_agent_that_is_not_active_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = Room()
+    async with _offered(monkeypatch, room, Deadline(600), Looks(0)) as given:
+        monkeypatch.setattr(offer, "path_of", lambda _: "shop:Cashier")
+        await room.until(lambda: len(room.made) == 2)
+        assert room.removed == ["first"]
+        assert not given.is_set()
+
+
 @asynccontextmanager
 async def _taking(room: Room) -> AsyncIterator[tuple[Successor, asyncio.Task[None]]]:
     """A successor that may have the call, and has been asked some times whether it lives."""

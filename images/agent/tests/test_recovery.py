@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from cryptography.fernet import Fernet
 from pydantic import JsonValue, TypeAdapter
 
-from voice_agent.call.recovery import Fresh, HeldError, claim, fetch
+from voice_agent.call.live import Call
+from voice_agent.call.recovery import Claim, Fresh, HeldError, claim, claim_lost, fetch, resume
 from voice_agent.call.snapshot import AgentState, CallIdentity, Snapshot
+from voice_agent.gemini import ModelCheckpoint
 from voice_agent.settings import Settings
 from voice_agent.state.seal import Seal
 from voice_agent.tether.ask import Keepers
@@ -95,14 +100,15 @@ async def test_a_snapshot_of_which_five_agents_have_died_is_not_restored(
 
 async def test_without_keepers_there_is_no_snapshot_and_every_call_is_new(make_settings: Make) -> None:
     assert await fetch(CALL, make_settings()) is Fresh.NO_KEEPER_URL
-    assert await claim(CALL, make_settings()) == 1
+    assert await claim(CALL, make_settings()) == Claim(1)
+    assert await claim_lost(CALL, 1, make_settings()) is None
 
 
 @pytest.mark.parametrize(
     ("known", "claimed", "epoch"),
     [
         (Epoch(epoch=0, held=False), Epoch(epoch=0, held=True), 1),
-        (Epoch(epoch=1, held=False), Epoch(epoch=4, held=False), 4),
+        (Epoch(epoch=1, held=False), Epoch(epoch=4, held=False, died=2), 4),
         (Epoch(epoch=3, held=False), Epoch(epoch=0, held=False), 4),
     ],
     ids=["new", "known", "known, and then no keeper answers"],
@@ -111,7 +117,7 @@ async def test_the_epoch_of_an_agent_without_an_errand(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, known: Epoch, claimed: Epoch, epoch: int
 ) -> None:
     keepers_know(monkeypatch, known, claimed)
-    assert await claim(CALL, settings) == epoch
+    assert await claim(CALL, settings) == Claim(epoch, claimed.died)
 
 
 @pytest.mark.parametrize(
@@ -128,3 +134,38 @@ async def test_a_call_that_another_agent_has_is_left_to_it(
     keepers_know(monkeypatch, known, claimed)
     with pytest.raises(HeldError):
         await claim(CALL, settings)
+
+
+@pytest.mark.parametrize(
+    ("heard_s", "speaking", "kept"),
+    [(9.0, True, b"beginning"), (1.0, True, b""), (1.0, False, b"beginning")],
+    ids=["heard all of it", "came too late", "was not in the middle of it"],
+)
+async def test_the_beginning_of_an_utterance_counts_if_the_rest_was_heard(
+    heard_s: float, speaking: bool, kept: bytes
+) -> None:
+    resumed: list[tuple[ModelCheckpoint, float]] = []
+    call = cast("Call", SimpleNamespace(model=SimpleNamespace(heard_s=heard_s), resume=_noting(resumed)))
+    model = ModelCheckpoint(pending_audio=b"beginning", recorded_until=time.time() - 4)
+    snapshot = SNAPSHOT.model_copy(update={"model": model, "caller_speaking": speaking})
+    await resume(call, snapshot, gone_at=time.monotonic())
+    [(state, ago)] = resumed
+    assert state.pending_audio == kept
+    # What was said since is added.
+    assert ago == pytest.approx(4, abs=1)
+
+
+async def test_a_snapshot_is_older_than_its_agents_end_whatever_its_clock_said() -> None:
+    resumed: list[tuple[ModelCheckpoint, float]] = []
+    call = cast("Call", SimpleNamespace(model=None, resume=_noting(resumed)))
+    ahead = ModelCheckpoint(recorded_until=time.time() + 60)
+    await resume(call, SNAPSHOT.model_copy(update={"model": ahead}), gone_at=time.monotonic() - 2)
+    [(_, ago)] = resumed
+    assert ago == pytest.approx(2, abs=1)
+
+
+def _noting(resumed: list[tuple[ModelCheckpoint, float]]) -> Callable[..., Awaitable[None]]:
+    async def take(state: ModelCheckpoint, *, cut: float) -> None:
+        resumed.append((state, time.monotonic() - cut))
+
+    return take

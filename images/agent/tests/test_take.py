@@ -13,7 +13,7 @@ from livekit import rtc
 
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.handover import calm
-from voice_agent.call.handover.take import TakeError, Taking
+from voice_agent.call.handover.take import GoneError, TakeError, Taking
 from voice_agent.call.handover.wire import ALIVE, Condition
 
 AGENT = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
@@ -81,7 +81,7 @@ async def test_an_agent_that_leaves_before_the_boundary_is_not_waited_for() -> N
     taking = asyncio.create_task(_taking(room).take())
     await room.asked.wait()
     room.leave()
-    with pytest.raises(TakeError, match="has left"):
+    with pytest.raises(GoneError, match="has left"):
         await asyncio.wait_for(taking, 5)
     assert not room.watching
 

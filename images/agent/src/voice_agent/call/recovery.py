@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from livekit.agents import ChatContext
 
@@ -13,7 +15,6 @@ from voice_agent.call import entrance
 from voice_agent.call.keeping import credential_of, seal_of
 from voice_agent.call.live import Call
 from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, Unusable, decode
-from voice_agent.gemini import ModelCheckpoint
 from voice_agent.settings import Settings
 from voice_agent.state.seal import SealError
 from voice_agent.tether.ask import Keepers
@@ -54,30 +55,57 @@ class HeldError(Exception):
     """Another agent has the call."""
 
 
-async def claim(call: CallIdentity, settings: Settings) -> int:
+class Claim(NamedTuple):
+    """What an agent without an errand of the keepers' goes on with.
+
+    Attributes:
+        epoch: the call's.
+        deaths: see `fetch`.
+    """
+
+    epoch: int
+    deaths: int = 0
+
+
+async def claim(call: CallIdentity, settings: Settings) -> Claim:
     """The epoch of an agent that was dispatched as if to a new call, which may have had an agent before.
 
     LiveKit Cloud dispatches again by itself when a worker dies, and any LiveKit may run one dispatch twice.
 
     Returns:
-        1 for a new call, as far as anybody knows; else the next one, which the keepers have given to nobody else.
+        That of epoch 1 for a new call, as far as anybody knows; else of the next one.
 
     Raises:
         HeldError: an agent has the call, as the keepers see it.
     """
     if settings.keeper_url is None:
-        return 1
+        return Claim(1)
     keepers = Keepers(settings.keeper_url, credential_of(settings))
     known = await keepers.epoch(call.key)
     if known.epoch == 0:
-        return 1
+        return Claim(1)
     if known.held:
         raise HeldError
     claimed = await keepers.claim(call.key, above=known.epoch)
     if claimed.held:
         raise HeldError
     # With no answer the room is all that tells of two with the same epoch: one leaves.
-    return max(claimed.epoch, known.epoch + 1)
+    return Claim(max(claimed.epoch, known.epoch + 1), claimed.died)
+
+
+async def claim_lost(call: CallIdentity, above: int, settings: Settings) -> int | None:
+    """The epoch of an agent that was called by one which has died since; None unless the keepers hold that to be so.
+
+    It is above that of the agent which the keepers send at the same time: whoever has one must go on.
+
+    Args:
+        call: as it is kept.
+        above: the epoch of the agent that is gone.
+        settings: of the worker.
+    """
+    if settings.keeper_url is None:
+        return None
+    return await Keepers(settings.keeper_url, credential_of(settings)).claim_lost(call.key, above)
 
 
 async def fetch(call: CallIdentity, settings: Settings, deaths: int = 0) -> Snapshot | Fresh:
@@ -120,9 +148,22 @@ async def fetch(call: CallIdentity, settings: Settings, deaths: int = 0) -> Snap
     return snapshot
 
 
-def heard_in_full(snapshot: Snapshot) -> ModelCheckpoint:
-    """The model's state, without the beginning of an utterance whose end nobody heard."""
-    return replace(snapshot.model, pending_audio=b"", answered_bytes=0) if snapshot.caller_speaking else snapshot.model
+async def resume(call: Call, snapshot: Snapshot, gone_at: float) -> None:
+    """Go on with the model's state, and with what this agent has heard since it was written, if it was there by then.
+
+    Else the beginning of an utterance whose end nobody has heard is left out.
+
+    Args:
+        call: of this process.
+        snapshot: of the call.
+        gone_at: when the agent before was gone, on this process's `time.monotonic()`.
+    """
+    state, heard = snapshot.model, call.model.heard_s if call.model else 0.0
+    # The clock that it was written by may be another than ours; it was written before its agent was gone.
+    ago = max(time.monotonic() - gone_at, time.time() - state.recorded_until)
+    if heard < ago and snapshot.caller_speaking:
+        state = replace(state, pending_audio=b"", answered_bytes=0)
+    await call.resume(state, cut=time.monotonic() - ago)
 
 
 def speak(call: Call, snapshot: Snapshot, line: str) -> None:

@@ -20,9 +20,10 @@ from voice_agent.call.control import Restored
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import Fence, holder
 from voice_agent.call.handover.successor import API_ERRORS, TAKEN_WITHIN_SECONDS
-from voice_agent.call.handover.take import TakeError, Taking
+from voice_agent.call.handover.take import GoneError, TakeError, Taking
 from voice_agent.call.handover.wire import departure
-from voice_agent.call.live import Call
+from voice_agent.call.keeping import Keeping
+from voice_agent.call.live import Call, path_of
 from voice_agent.call.process import prepared
 from voice_agent.call.serving import agent_at, agent_session, announce, answer_for, describe, talk, tether
 from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, Unusable
@@ -40,6 +41,10 @@ CONNECTED_WITHIN_SECONDS = TAKEN_WITHIN_SECONDS - 2.0
 # Beyond the time that the model is tried for, which counts from the first attempt's end and is looked at after each:
 # the first attempt, the last, and the trial that tells whether it is the pod that is refused.
 READY_WITHIN_SECONDS = 3 * CONNECT_TIMEOUT_SECONDS + 5.0
+
+# The keepers see a closed connection at once, and look into it a moment later.
+LOST_WITHIN_SECONDS = 2.0
+LOST_POLL_SECONDS = 0.2
 
 
 async def answer(context: JobContext) -> None:
@@ -64,7 +69,7 @@ async def answer(context: JobContext) -> None:
             return
         elif errand.kind is Kind.RECOVERY:
             identity = _identity(context, caller, errand.epoch, errand.job_metadata)
-            await _restore(context, caller, identity, span, errand)
+            await _restore(context, caller, identity, span, kept_as=errand.kept_as, deaths=errand.deaths)
         else:
             await _take_over(context, caller, errand, span)
 
@@ -104,14 +109,14 @@ async def _begin(context: JobContext, span: Span) -> None:
     if _is_held(context, caller.identity, identity.epoch):
         return
     try:
-        epoch = await recovery.claim(identity, ready.settings)
+        epoch, deaths = await recovery.claim(identity, ready.settings)
     except recovery.HeldError:
         _leave(context)
         return
     if _is_held(context, caller.identity, epoch):
         return
     if epoch > 1:
-        await _restore(context, caller, identity.model_copy(update={"epoch": epoch}), span)
+        await _restore(context, caller, identity.model_copy(update={"epoch": epoch}), span, deaths=deaths)
         return
     describe(context, span, caller, identity)
     agent = ready.make_agent()
@@ -129,7 +134,7 @@ async def _start(call: Call, agent: Agent) -> Fence | None:
 
 
 async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand: Errand, span: Span) -> None:
-    taking = Taking(context.room, errand)
+    taking, call = Taking(context.room, errand), None
     try:
         introduction = await taking.meet()
         # What the team's agent looks for in the job is what the first pod's agent found there.
@@ -140,6 +145,7 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         agent = agent_at(introduction.agent, ready)
         entrance.be_silent(agent)
         call = Call(context, identity, agent_session(agent, ready, held=True), datetime.now(UTC))
+        logger.info("getting ready to take the call over", extra={"predecessor": errand.predecessor})
         await talk(call, agent)
         if model := call.model:
             await _hears(model)
@@ -153,8 +159,14 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
             call.session.output.set_audio_enabled(False)
             raise
     except (TakeError, SnapshotError) as reason:
+        if isinstance(reason, GoneError) and call is not None and await _go_on_alone(call, caller, errand, span):
+            _tidy_later(call, errand, introduction.dispatch)
+            return
         logger.warning("call not taken over: %s", reason)
         await control.tell_counts(context.job.id, prepared(context.proc).control)
+        if isinstance(reason, GoneError):
+            # As the agent before would have.
+            await _delete_dispatch(context, context.job.dispatch_id)
         context.shutdown(reason="call not taken over")
         return
     # Nothing, unless the agent before was cut off in its answer, or before it had begun.
@@ -165,12 +177,43 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
         return
     await answer_for(call, fence, restored=Restored(kind=Kind.HANDOVER))
     logger.info("call taken over", extra={"predecessor": errand.predecessor, "epoch": errand.epoch})
-    tidying = asyncio.create_task(_tidy(call, errand, introduction.dispatch))
+    _tidy_later(call, errand, introduction.dispatch)
 
-    async def stop_tidying() -> None:
-        await cancel_and_wait(tidying)
 
-    context.add_shutdown_callback(stop_tidying)
+async def _go_on_alone(call: Call, caller: rtc.RemoteParticipant, errand: Errand, span: Span) -> bool:
+    """Go on from what the keepers have: the agent that called this one is gone, and this one hears the caller.
+
+    Returns:
+        False if there is nothing to go on from, or others go on, or the call has ended.
+    """
+    gone_at, settings = time.monotonic(), prepared(call.context.proc).settings
+    found = await recovery.fetch(call.identity, settings)
+    if isinstance(found, recovery.Fresh) or found.agent.path != path_of(call.agent):
+        return False
+    epoch = None
+    while epoch is None:
+        if time.monotonic() - gone_at >= LOST_WITHIN_SECONDS or not _may_go_on(call, caller, errand):
+            return False
+        epoch = await recovery.claim_lost(call.identity, errand.epoch - 1, settings)
+        if epoch is None:
+            # One that leaves in an orderly way is out of the room before the keepers lose sight of it.
+            await asyncio.sleep(LOST_POLL_SECONDS)
+    call.identity = found.call.model_copy(update={"epoch": epoch})
+    describe(call.context, span, caller, call.identity)
+    # Before all else: the keepers, who send an agent too, find this one then.
+    keeping = await tether(call)
+    fence = await announce(call)
+    if call.ending is not Ending.SUPERSEDED:
+        await _revive(call, fence, keeping, found, gone_at=gone_at)
+    return True
+
+
+def _may_go_on(call: Call, caller: rtc.RemoteParticipant, errand: Errand) -> bool:
+    """Whether the room, as far as this agent is in it, has the caller and nobody who has the call."""
+    room, other = call.context.room, holder(call.context.room, caller.identity)
+    connected = room.connection_state == rtc.ConnectionState.CONN_CONNECTED
+    there = connected and caller.identity in room.remote_participants
+    return call.is_running and there and (other is None or other[0] < errand.epoch)
 
 
 async def _go_on(call: Call, snapshot: Snapshot, cut: float) -> None:
@@ -197,7 +240,9 @@ async def _restore(
     caller: rtc.RemoteParticipant,
     identity: CallIdentity,
     span: Span,
-    errand: Errand | None = None,
+    *,
+    kept_as: str = "",
+    deaths: int = 0,
 ) -> None:
     """Go on with a call whose agent is gone, as `identity`.
 
@@ -206,12 +251,11 @@ async def _restore(
         caller: who waits.
         identity: the call as it goes on.
         span: the call's.
-        errand: the keepers'; None for an agent that was not sent by them.
+        kept_as: see `Errand`.
+        deaths: see `Errand`.
     """
-    ready = prepared(context.proc)
-    began = time.monotonic()
+    ready, began = prepared(context.proc), time.monotonic()
     context.job.metadata = identity.job_metadata
-    kept_as, deaths = (errand.kept_as, errand.deaths) if errand else ("", 0)
     kept = identity.model_copy(update={"room_sid": kept_as or identity.room_sid})
     found = await recovery.fetch(kept, ready.settings, deaths)
     snapshot, fresh = (None, found) if isinstance(found, recovery.Fresh) else (found, None)
@@ -228,10 +272,32 @@ async def _restore(
     if (fence := await _start(call, agent)) is None:
         return
     # Not later: until the keepers know of this process, they learn of its death from nobody.
-    keeping = await tether(call)
+    await _revive(call, fence, await tether(call), snapshot, fresh, gone_at=began)
+
+
+async def _revive(
+    call: Call,
+    fence: Fence,
+    keeping: Keeping,
+    snapshot: Snapshot | None,
+    fresh: recovery.Fresh | None = None,
+    *,
+    gone_at: float,
+) -> None:
+    """Put the conversation in place, and go on with it.
+
+    Args:
+        call: of this process, which talks.
+        fence: from `announce`.
+        keeping: from `tether`.
+        snapshot: what to go on from; None if the agent has begun a new conversation.
+        fresh: why it has.
+        gone_at: when the agent before was gone, on `time.monotonic()`.
+    """
+    settings = prepared(call.context.proc).settings
     if snapshot is not None:
         # One that hangs is known to nobody as long as it is tethered: as a lost one, it is known.
-        async with keeping.restoring(), asyncio.timeout(ready.settings.gemini_reconnect_seconds + READY_WITHIN_SECONDS):
+        async with keeping.restoring(), asyncio.timeout(settings.gemini_reconnect_seconds + READY_WITHIN_SECONDS):
             try:
                 await _put_in_place(call, snapshot)
             except SnapshotError:
@@ -240,16 +306,16 @@ async def _restore(
                 await call.resume()
                 entrance.make_up(call.session)
             else:
-                await call.resume(recovery.heard_in_full(snapshot), cut=began)
+                await recovery.resume(call, snapshot, gone_at)
             if snapshot is not None:
-                recovery.speak(call, snapshot, ready.settings.recovery_line)
+                recovery.speak(call, snapshot, settings.recovery_line)
     if call.ending is Ending.SUPERSEDED:
         return
     # Where the model is out of reach, the worker has to hear so, and the call is left to the keepers once more.
     restored = Restored(kind=Kind.RECOVERY, fresh=fresh) if call.is_running else None
     await answer_for(call, fence, keeping, restored)
     if restored is not None:
-        told = {"epoch": identity.epoch, "memory_kept": snapshot is not None}
+        told = {"epoch": call.identity.epoch, "memory_kept": snapshot is not None}
         logger.info("call recovered, its agent was gone", extra=told)
 
 
@@ -268,15 +334,27 @@ async def _put_in_place(call: Call, snapshot: Snapshot) -> None:
         raise SnapshotError(Unusable.BROKEN, detail) from None
 
 
+def _tidy_later(call: Call, errand: Errand, dispatch: str) -> None:
+    tidying = asyncio.create_task(_tidy(call, errand, dispatch))
+
+    async def stop_tidying() -> None:
+        await cancel_and_wait(tidying)
+
+    call.context.add_shutdown_callback(stop_tidying)
+
+
 async def _tidy(call: Call, errand: Errand, dispatch: str) -> None:
     """Delete the predecessor's dispatch: were the room made anew, it would bring an agent too many."""
-    room = call.context.room
     # Deleted earlier it would end the predecessor's job, which may still have words to play.
-    await departure(room, errand.predecessor)
+    await departure(call.context.room, errand.predecessor)
+    await _delete_dispatch(call.context, dispatch)
+
+
+async def _delete_dispatch(context: JobContext, dispatch: str) -> None:
     try:
-        await call.context.api.agent_dispatch.delete_dispatch(dispatch, room.name)
+        await context.api.agent_dispatch.delete_dispatch(dispatch, context.room.name)
     except API_ERRORS as error:
-        logger.warning("the dispatch of the agent before could not be deleted: %s", error)
+        logger.warning("dispatch %s could not be deleted: %s", dispatch, error)
 
 
 async def _hears(model: ResumableSession) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+LONGEST_QUIET_SECONDS = 60.0
 INTERRUPTED = {"error": "The function was interrupted; whether it took effect is not known."}
 
 
@@ -40,6 +41,7 @@ class ModelCheckpoint:
         pending_audio: what the caller said that is not answered, 16 kHz 16-bit mono PCM, with the silence after it; at
             the least the last 0.3 s.
         recorded_until: when its last sample came, wall-clock seconds.
+        quiet_s: how long before that the caller's last sound was, a minute at the most; that may be answered.
         user_words: the caller's turn as far as Gemini has transcribed it.
         said_words: what the model has said of its answer.
         said_s: how many seconds of it came.
@@ -54,6 +56,7 @@ class ModelCheckpoint:
     covered_items: tuple[str, ...] = ()
     pending_audio: bytes = field(default=b"", repr=False)
     recorded_until: float = 0.0
+    quiet_s: float = LONGEST_QUIET_SECONDS
     user_words: str = field(default="", repr=False)
     said_words: str = field(default="", repr=False)
     said_s: float = 0.0

@@ -48,7 +48,7 @@ _LOOK_SECONDS = 0.1
 # For what the caller said before the cut to arrive here, where the loop may have had no processor.
 _CATCH_UP_SECONDS = 1.0
 # Longer than what another pod hears once more of a pause, or words that are answered would be heard again.
-_QUIET_SECONDS = splice.OVERLAP_SECONDS + 0.2
+_QUIET_SECONDS = splice.OVERLAP_SECONDS + splice.MARGIN_SECONDS
 
 
 class ResumableSession(plugin.RealtimeSession):
@@ -158,9 +158,14 @@ class ResumableSession(plugin.RealtimeSession):
         """Wait until `progress` may have changed."""
         await self._changed.wait()
 
+    @property
+    def heard_s(self) -> float:
+        """Seconds of the caller's audio that have come; until a state is restored, of the session's whole life."""
+        return self._turn.audio.seconds
+
     async def hears(self, seconds: float) -> None:
-        """Wait until so many seconds of the caller's audio have come, of the session's whole life."""
-        while self._turn.audio.seconds < seconds:  # noqa: ASYNC110 - an event for each 50 ms would cost more
+        """Wait until so many seconds of the caller's audio have come."""
+        while self.heard_s < seconds:  # noqa: ASYNC110 - an event for each 50 ms would cost more
             await asyncio.sleep(_AUDIO_CHUNK_SECONDS)
 
     async def hold(self) -> ModelCheckpoint:
@@ -191,7 +196,10 @@ class ResumableSession(plugin.RealtimeSession):
         """
         if state is not None:
             turn = _turn_of(state)
-            heard = b"" if cut is None else await self._heard_since(state.pending_audio, cut, turn.audio)
+            heard = b""
+            if cut is not None:
+                quiet_s = 0.0 if turn.audio.pending else state.quiet_s
+                heard = await self._heard_since(state.pending_audio, cut, quiet_s)
             self._restore(state, turn)
             for at in range(0, len(heard), _AUDIO_CHUNK_BYTES):
                 self._turn.audio.push(heard[at : at + _AUDIO_CHUNK_BYTES])
@@ -204,11 +212,11 @@ class ResumableSession(plugin.RealtimeSession):
     def _closing(self) -> bool:
         return self._over or self._held
 
-    async def _heard_since(self, first: bytes, cut: float, kept: CallerAudio) -> bytes:
+    async def _heard_since(self, first: bytes, cut: float, quiet_s: float) -> bytes:
         """What this pod has heard since another's recording ended; see `splice.rest`."""
         due = time.monotonic() + _CATCH_UP_SECONDS
         while True:
-            rest = splice.rest(first, self._turn.audio, cut, paused=not kept.pending)
+            rest = splice.rest(first, self._turn.audio, cut, quiet_s=quiet_s)
             if rest.certain or time.monotonic() >= due:
                 return rest.audio
             await asyncio.sleep(_AUDIO_CHUNK_SECONDS)

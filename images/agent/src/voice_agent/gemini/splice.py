@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from voice_agent.gemini.audio import BYTES_A_SECOND, RATE, THRESHOLD, CallerAudio
+from voice_agent.gemini.audio import RATE, THRESHOLD, CallerAudio
 
 # So much of the first recording's last sound is looked for: some syllables, which are not said alike twice.
 _TAIL_SAMPLES = RATE // 2
@@ -28,6 +28,8 @@ _LESS_ALIKE_A_SECOND = 0.05
 # Of two pods one may hear the caller later than the other, if its node is busy; in a pause the sound does not tell by
 # how much. There it costs nothing to begin before the cut.
 OVERLAP_SECONDS = 0.8
+MARGIN_SECONDS = 0.2
+"""So much of the pause is left out: its beginning, too, is known by two clocks."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +46,21 @@ class Rest:
     certain: bool
 
 
-def rest(first: bytes, own: CallerAudio, cut: float, *, paused: bool) -> Rest:
+def rest(first: bytes, own: CallerAudio, cut: float, *, quiet_s: float) -> Rest:
     """What this pod has heard that another has not.
 
     Args:
         first: what the other has heard, 16 kHz 16-bit mono PCM.
         own: what this one has heard.
         cut: when `first` ended on this pod's `time.monotonic()`, roughly.
-        paused: whether no utterance is open in `first`.
+        quiet_s: how long the caller had been quiet by then; 0 if `first` holds an utterance.
     """
     heard, expected = own.pcm, own.offset_at(cut)
     begin = end_of(first, heard, expected)
     if begin is not None:
         return Rest(heard[begin:], certain=begin <= len(heard))
-    begin = max(0, expected - int(OVERLAP_SECONDS * BYTES_A_SECOND)) if paused else expected
+    overlap = min(OVERLAP_SECONDS, max(0.0, quiet_s - MARGIN_SECONDS))
+    begin = max(0, expected - 2 * int(overlap * RATE))
     last = _last_sound(first)
     return Rest(heard[begin:], certain=last is None or expected <= 2 * last.silence)
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from google.genai import types
 
 from voice_agent.gemini.audio import CallerAudio
-from voice_agent.gemini.checkpoint import ModelCheckpoint, Progress, ToolCall
+from voice_agent.gemini.checkpoint import LONGEST_QUIET_SECONDS, ModelCheckpoint, Progress, ToolCall
 
 # The Live API's answers: 24 kHz 16-bit mono.
 _ANSWER_BYTES_A_SECOND = 48_000
@@ -223,6 +223,7 @@ class Turn:
             covered_items=covered,
             pending_audio=self.audio.pcm,
             recorded_until=time.time(),
+            quiet_s=min(self.audio.quiet_s, LONGEST_QUIET_SECONDS),
             user_words=self.user_words,
             said_words=self.said_words,
             said_s=self.said_s,

@@ -123,6 +123,16 @@ class Brain:
         """See `Watcher`."""
         self._fleet.ended(call, ending)
 
+    def died(self, call: str) -> int:
+        """See `Watcher`."""
+        known = self._fleet.get(call)
+        return known.died if known else 0
+
+    def recovers(self, call: str) -> bool:
+        """See `Watcher`; of a call whose agents die of what they restore, the next is told so, and no other comes."""
+        known = self._fleet.get(call)
+        return call in self._running and known is not None and known.loss is not None and not known.died
+
     async def run(self) -> None:
         """Recover lost calls until cancelled."""
         try:

@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 # A dispatch that finds no worker at once never finds one (livekit-server 1.13.5): it must be made again.
 ASSIGNED_WITHIN_SECONDS = 2.0
-# Of a pod that is gone for good the others answer at once, but one may be full for a moment: while the successor of a
-# handover that the death cut off has not left it yet.
+# Of a pod that is gone for good the others answer at once, but one may be full for a moment: with the successor of a
+# handover that the death cut off, which may yet leave.
 _DISPATCHES_AT_ONCE = 2
 # Where one worker in two never answers, four dispatches of half a second each miss the other in 6 % of all cases.
 _DISPATCHES_AT_ONCE_IF_SILENT = 4
@@ -46,7 +46,7 @@ class Sending:
         call: the lost one, with the name by which an agent is asked for.
         errand: which the agent is sent on.
         before: agents in the room that are not the one that is sent, such as the successor of a handover that was
-            under way; it finds out, and leaves.
+            under way; it goes on with a higher epoch, see `Watcher.recovers`, or leaves.
     """
 
     def __init__(

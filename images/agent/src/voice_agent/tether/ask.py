@@ -66,13 +66,28 @@ class Keepers:
         """
 
         async def ask(session: aiohttp.ClientSession, keeper: str) -> Epoch:
-            params = {"call": call, "above": str(above)}
-            async with session.post(f"{keeper}{wire.EPOCH_PATH}", params=params) as answer:
-                answer.raise_for_status()
-                return Epoch.model_validate_json(await answer.read())
+            return await _claim(session, f"{keeper}{wire.EPOCH_PATH}", call, above)
 
         answers = await self._answers(ask, ANSWER_WITHIN_SECONDS)
         return _highest([answer for answer in answers if not answer.held] or answers)
+
+    async def claim_lost(self, call: str, above: int) -> int | None:
+        """Take the next epoch of a `call` that lost its agent, from the keeper that has it taken up; None if none has.
+
+        One that is taken must be used: the agent that the keeper sends has a lower one.
+
+        Args:
+            call: as `Tethered.call` names it.
+            above: the epoch of the agent that is gone.
+        """
+
+        async def ask(session: aiohttp.ClientSession, keeper: str) -> Epoch | None:
+            answer = await _claim(session, f"{keeper}{wire.LOST_PATH}", call, above)
+            return None if answer.held or answer.epoch <= above else answer
+
+        # The others have none to give, and one that is gone would be waited for.
+        answers = await self._answers(ask, ANSWER_WITHIN_SECONDS, others=0.0)
+        return max((answer.epoch for answer in answers if answer is not None), default=None)
 
     async def snapshot(self, call: str) -> bytes | None:
         """The latest sealed snapshot of `call` that any keeper has, or None.
@@ -126,6 +141,15 @@ class Keepers:
         return answers
 
 
+async def _claim(session: aiohttp.ClientSession, url: str, call: str, above: int) -> Epoch:
+    async with session.post(url, params={"call": call, "above": str(above)}) as answer:
+        answer.raise_for_status()
+        return Epoch.model_validate_json(await answer.read())
+
+
 def _highest(answers: list[Epoch]) -> Epoch:
-    epoch = max((answer.epoch for answer in answers), default=0)
-    return Epoch(epoch=epoch, held=any(answer.held for answer in answers))
+    return Epoch(
+        epoch=max((answer.epoch for answer in answers), default=0),
+        held=any(answer.held for answer in answers),
+        died=max((answer.died for answer in answers), default=0),
+    )

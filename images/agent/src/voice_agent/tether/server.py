@@ -35,7 +35,7 @@ _SWEEPS_PER_SILENCE = 8
 
 
 class Watcher(Protocol):
-    """Is told what happens to calls, in the event loop; must not block."""
+    """Is told what happens to calls, and asked about them, in the event loop; must not block."""
 
     def on_call(self, call: Tethered) -> None:
         """`call` is tethered: for the first time, again after its connection broke, or heard again."""
@@ -48,6 +48,12 @@ class Watcher(Protocol):
 
     def on_goodbye(self, call: Tethered, ending: Ending) -> None:
         """The process of `call` needs no tether any more; no loss follows."""
+
+    def died(self, call: str) -> int:
+        """Is asked how many agents in a row have died of what they restored of a call."""
+
+    def recovers(self, call: str) -> bool:
+        """Is asked whether it has a call taken up, that it holds to be without an agent, and so may another."""
 
 
 def _told(epoch: wire.Epoch) -> web.Response:
@@ -116,6 +122,7 @@ class TetherServer:
                 web.get(wire.SNAPSHOT_PATH, self._snapshot),
                 web.get(wire.EPOCH_PATH, self._epoch),
                 web.post(wire.EPOCH_PATH, self._claim),
+                web.post(wire.LOST_PATH, self._claim_lost),
             ]
         )
         app.cleanup_ctx.append(self._watching)
@@ -187,18 +194,29 @@ class TetherServer:
             raise web.HTTPServiceUnavailable(text=f"{error}\n") from error
         return _told(wire.Epoch(epoch=kept.epoch if kept else 0, held=False))
 
+    async def _claim_lost(self, request: web.Request) -> web.Response:
+        """The next epoch of a call that this keeper has taken up: above that of the agent which it sends."""
+        await self.admit(request)
+        return await self._next_epoch(request, lost=True)
+
     async def _claim(self, request: web.Request) -> web.Response:
         """The next epoch of a call, unless an agent has it."""
         await self.admit(request)
+        return await self._next_epoch(request)
+
+    async def _next_epoch(self, request: web.Request, *, lost: bool = False) -> web.Response:
         call, above = request.query.get("call", ""), request.query.get("above", "")
         if not call or not above.isdecimal() or int(above) >= MAX_EPOCH - 1:
             raise web.HTTPBadRequest(text=f"call={call!r}&above={above!r}: set call, and above to an epoch\n")
         if held := self._held(call):
             return _told(wire.Epoch(epoch=held, held=True))
+        if lost and not self._watcher.recovers(call):
+            return _told(wire.Epoch(epoch=0, held=False))
         try:
-            return _told(wire.Epoch(epoch=await self._store.claim(call, int(above)), held=False))
+            epoch = await self._store.claim(call, int(above))
         except StoreError as error:
             raise web.HTTPServiceUnavailable(text=f"{error}\n") from error
+        return _told(wire.Epoch(epoch=epoch, held=False, died=self._watcher.died(call)))
 
     def _held(self, call: str) -> int:
         """The epoch of the agent that is tethered and has `call`; 0 if none is."""

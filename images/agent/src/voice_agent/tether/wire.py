@@ -20,6 +20,7 @@ from voice_agent.state.store import MAX_EPOCH, Snapshot, Stamp
 TETHER_PATH = "/v1/tether"
 SNAPSHOT_PATH = "/v1/snapshot"
 EPOCH_PATH = "/v1/epoch"
+LOST_PATH = "/v1/lost"
 
 # In a call's state. The agent's epoch, while the agent restores the snapshot: one that dies of that dies soon.
 RESTORING = "restoring"
@@ -142,9 +143,11 @@ class Epoch(_Message):
     """A keeper's answer to who asks for a call's epoch, or claims the next one."""
 
     epoch: Annotated[int, Field(ge=0, lt=MAX_EPOCH)]
-    """The highest that is known, or the one that was claimed; 0 for a call that is not known."""
+    """The highest that is known, or the one that was claimed; 0 for a call that is not known, or not to be had."""
     held: bool
     """Whether an agent that is tethered has the call; then nothing was claimed."""
+    died: Annotated[int, Field(ge=0)] = 0
+    """Beside a claim, how many agents in a row have died of what they restored of the call."""
 
 
 Message = Hello | State | Goodbye | Superseded

@@ -18,7 +18,7 @@ from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.handover import boundary, calm
 from voice_agent.call.handover.successor import ALIVE_WITHIN_PATIENT_SECONDS, API_ERRORS, NoSuccessorError, Successor
 from voice_agent.call.handover.wire import STATE_TOPIC, State
-from voice_agent.call.live import Call
+from voice_agent.call.live import Call, path_of
 from voice_agent.call.snapshot import Snapshot
 from voice_agent.telemetry.traces import tracer
 
@@ -203,6 +203,9 @@ class _Attempt:
             if condition is None:
                 await self._successor.remove()
                 raise NoSuccessorError("it does not answer any more")
+            if path_of(self._call.agent) != self._successor.agent:
+                await self._successor.remove()
+                raise NoSuccessorError("it was made for an agent that is not active any more")
             if patient() and (condition.starved or self._processor.starved):
                 await asyncio.sleep(calm.POLL_SECONDS)
             elif boundary.is_now(self._call):

@@ -53,6 +53,7 @@ class Successor:
     Attributes:
         nonce: of the dispatch that it is called by; once it has come, of the one that it came by.
         identity: its participant's; "" until it has come.
+        agent: the class that was active then, `package.module:Class`, which it has made.
         met: set when it has come.
         asked: set when it is ready, and asks for the call.
         gone: set when it has left the room.
@@ -60,7 +61,7 @@ class Successor:
 
     def __init__(self, call: Call, called: Collection[str]) -> None:
         self.nonce = secrets.token_urlsafe(16)
-        self.identity = ""
+        self.identity = self.agent = ""
         self.met = asyncio.Event()
         self.asked = asyncio.Event()
         self.gone = asyncio.Event()
@@ -167,10 +168,10 @@ class Successor:
             if self.met.is_set():
                 raise rtc.RpcError(rtc.RpcError.ErrorCode.APPLICATION_ERROR, "another one was first")
             self.nonce = _nonce(request)
-            self.identity = request.caller_identity
+            self.identity, self.agent = request.caller_identity, path_of(self._call.agent)
             self.met.set()
         introduction = Introduction(
-            call=self._call.identity, agent=path_of(self._call.agent), dispatch=self._call.context.job.dispatch_id
+            call=self._call.identity, agent=self.agent, dispatch=self._call.context.job.dispatch_id
         )
         return introduction.model_dump_json()
 

@@ -43,6 +43,10 @@ class TakeError(Exception):
     """The call could not be taken over; the predecessor has it, or it is over."""
 
 
+class GoneError(TakeError):
+    """The predecessor is not in the room any more, as far as this job's connection tells."""
+
+
 class _RefusedError(TakeError):
     """The predecessor does not give it."""
 
@@ -61,10 +65,11 @@ class Taking:
         """Make ourselves known to the agent that serves the call.
 
         Raises:
-            TakeError: it is gone, or it does not know of this takeover.
+            GoneError: it is gone.
+            TakeError: it does not know of this takeover.
         """
         if not await is_agent(self._room, self._errand.predecessor):
-            raise TakeError("the agent that called for a successor is gone")
+            raise GoneError("the agent that called for a successor is gone")
         self._room.local_participant.register_rpc_method(ALIVE, self._alive)
         answer = await self._ask(MEET, Greeting(nonce=self._errand.nonce), ANSWER_WITHIN_SECONDS)
         return Introduction.model_validate_json(answer)
@@ -73,7 +78,8 @@ class Taking:
         """Wait for the turn boundary; the snapshot, and the moment of the cut on this process's `time.monotonic()`.
 
         Raises:
-            TakeError: the predecessor left, or kept the call, or what it sent is of no use.
+            GoneError: the predecessor left.
+            TakeError: it kept the call, or what it sent is of no use.
         """
         async with self._receiving(), self._processor.looking():
             await self._ask(TAKE, Greeting(nonce=self._errand.nonce), TAKE_WITHIN_SECONDS)
@@ -127,7 +133,7 @@ class Taking:
         try:
             await asyncio.wait({asking, left}, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
-                raise TakeError(f"{method}: the agent before has left")
+                raise GoneError(f"{method}: the agent before has left")
             return asking.result()
         except rtc.RpcError as error:
             refused = error.code == rtc.RpcError.ErrorCode.APPLICATION_ERROR
