@@ -74,7 +74,8 @@ def _above(rows: Mapping[str, Sequence[float]], limit: float) -> str:
 
 def _bound(outcome: Outcome) -> str:
     if outcome.lost_calls or not outcome.struck:
-        return f"of {outcome.struck} struck calls {outcome.lost_calls} were lost"
+        # Of these some may be lost besides, as where Gemini fails for all.
+        return f"{outcome.struck} were struck"
     # Zero events in n trials: the 95 % upper bound solves (1 - p)^n = 0.05.
     bound = 1 - 0.05 ** (1 / outcome.struck)
     return f"with {outcome.struck} of them struck, the 95 % bound of the loss is {100 * bound:.2f} %"
