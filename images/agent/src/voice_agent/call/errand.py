@@ -30,7 +30,7 @@ class Errand(BaseModel):
     predecessor: str = ""
     """Participant identity of the agent that hands over."""
     job_metadata: str = ""
-    """What the call's first dispatch told its agent, for a recovery that finds no snapshot."""
+    """What the call's first dispatch told its agent, for a recovery, also a later one, that finds no snapshot."""
     kept_as: str = ""
     """For a recovery, the SID of the room whose name the snapshot has: LiveKit may have made the room anew since."""
     deaths: Annotated[int, Field(ge=0)] = 0

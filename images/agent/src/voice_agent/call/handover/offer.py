@@ -265,6 +265,7 @@ class _Attempt:
             caller=self._call.identity.caller,
             epoch=self._epoch,
             predecessor=self._room.local_participant.identity,
+            job_metadata=self._call.identity.job_metadata,
             nonce=nonce,
         )
         request = api.CreateAgentDispatchRequest(
