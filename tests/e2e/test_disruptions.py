@@ -14,9 +14,9 @@ from lab.stage import Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.flaky(reruns=2, only_rerun=["StarvedError"])]
 
-CALLS = 3
-# Enough to see where new calls go; together with the others they share two cores with the pods that start.
-NEW_CALLS = 2
+CALLS = 2
+# Enough to see where a new call goes; together with the others it shares two cores with the pods that start.
+NEW_CALLS = 1
 
 
 def _moved(reports: Sequence[CallReport], old: set[str]) -> list[int]:

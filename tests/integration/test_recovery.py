@@ -68,19 +68,22 @@ async def test_calls_of_a_killed_pod_are_taken_up(
         taken_up(report, ["one", "two"])
 
 
+@pytest.mark.parametrize("slots", ["1", "3"], ids=["the keepers find no slot", "the keepers send one too"])
 async def test_a_successor_goes_on_where_the_agent_that_called_it_dies(
-    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper
+    variables: dict[str, str], plan: CallPlan, livekit: LiveKit, one_keeper: Keeper, slots: str
 ) -> None:
-    variables |= {"DRAIN_FINISH_WITHIN_SECONDS": "0"}
-    # An agent of the keepers' would find no slot.
-    async with two_pods(variables, plan, only_two={"CALL_SLOTS": "1"}) as (one, two, fleet):
+    variables, room = variables | {"DRAIN_FINISH_WITHIN_SECONDS": "0"}, f"{plan.room}-1"
+    async with two_pods(variables, plan, only_two={"CALL_SLOTS": slots, "IDLE_PROCESSES": "2"}) as (one, two, fleet):
         await fleet.more_answers(1)
         one.send(signal.SIGTERM)
         await two.logged("getting ready to take the call over")
         one.send_to_group(KILL)
         await two.logged("call recovered")
         await fleet.more_answers(2)
-        assert len(await dispatches(livekit, f"{plan.room}-1")) == 1
+        # The keepers' own agent may come late, and leaves; nothing is left of it.
+        async with asyncio.timeout(60):
+            while len(await dispatches(livekit, room)) + len(await agents(livekit, room)) != 2:  # noqa: ASYNC110 - LiveKit tells of no change
+                await asyncio.sleep(0.1)
         [report] = await fleet.finish()
     taken_up(report, ["one", "two"])
     assert not [line for line in two.lines if "call not taken over" in str(line["message"])]

@@ -11,12 +11,14 @@ from typing import Any, cast
 
 import pytest
 from livekit import api, rtc
+from livekit.protocol import models
 
 from voice_agent.assistant import Assistant
 from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import read
+from voice_agent.call.fence import CALLER_ATTRIBUTE, EPOCH_ATTRIBUTE
 from voice_agent.call.handover import boundary, calm, offer, successor
-from voice_agent.call.handover.successor import NoSuccessorError, Successor
+from voice_agent.call.handover.successor import HeirError, NoSuccessorError, Successor
 from voice_agent.call.handover.wire import ALIVE, MEET, TAKE, TAKEN, Condition, Greeting
 from voice_agent.call.live import Call
 from voice_agent.call.snapshot import CallIdentity
@@ -70,12 +72,18 @@ async def test_one_that_is_starved_waits_longer_before_it_calls_another(
     assert starved - looks.left == waits
 
 
+def participant(identity: str, epoch: int = 0) -> Any:
+    attributes = {EPOCH_ATTRIBUTE: str(epoch), CALLER_ATTRIBUTE: "caller"} if epoch else {}
+    return SimpleNamespace(identity=identity, kind=models.ParticipantInfo.Kind.AGENT, attributes=attributes)
+
+
 class Room:
     """A room with the caller and two agents; its API, whose dispatches nobody is seen to take.
 
     Attributes:
         starved: how often the first agent will say that it is.
         silent: whether it answers no more.
+        people: who is in the room as LiveKit has it.
     """
 
     name = "room"
@@ -94,6 +102,7 @@ class Room:
         self.starved = 0
         self.silent = False
         self.watched = asyncio.Event()
+        self.people = [participant("agent", epoch=1), participant("first")]
 
     def on(self, *_: object) -> None:
         self.watched.set()
@@ -134,6 +143,9 @@ class Room:
 
     async def remove_participant(self, who: api.RoomParticipantIdentity) -> None:
         self.removed.append(who.identity)
+
+    async def list_participants(self, _: api.ListParticipantsRequest) -> Any:
+        return SimpleNamespace(participants=self.people)
 
     async def until(self, done: Callable[[], bool]) -> None:
         async with self.changed, asyncio.timeout(10):
@@ -254,6 +266,43 @@ async def test_a_call_is_not_given_to_who_was_made_for_an_agent_that_is_not_acti
         await room.until(lambda: len(room.made) == 2)
         assert room.removed == ["first"]
         assert not given.is_set()
+
+
+async def test_one_that_stood_still_and_was_taken_for_dead_leaves_its_successor_alone() -> None:
+    room = Room()
+    attempt = offer._Attempt(_call(room), Deadline(600), {}, lambda: None)
+    coming = attempt._successor
+    room.people = [participant("first", epoch=3)]
+    async with coming.answering():
+        await room.meet("first", coming.nonce)
+        with pytest.raises(HeirError):
+            # Nor does it talk to the model again.
+            await attempt._carry_on(entering=False)
+    assert not room.removed
+
+
+async def test_a_successor_of_an_agent_that_is_out_of_the_room_is_left_alone_and_may_have_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = Room()
+    async with _offered(monkeypatch, room, Deadline(600), Looks(0)) as given:
+        # Removed a moment ago: nobody has said yet that the call is theirs.
+        room.people = [participant("first")]
+        monkeypatch.setattr(offer, "path_of", lambda _: "shop:Cashier")
+        await room.until(lambda: len(room.made) == 2)
+        assert not room.removed
+        assert not room.deleted
+        assert not given.is_set()
+
+
+async def test_a_handover_is_over_when_another_agent_has_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def heir(*_: object) -> None:
+        raise HeirError("another agent has the call")
+
+    monkeypatch.setattr(offer._Attempt, "run", heir)
+    room = Room()
+    assert await _offer(_call(room), Deadline(600)) == []
+    assert not room.made
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import pytest
 from livekit import api
 from livekit.protocol import models
 
+from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.keeper.alone import AlwaysLeading
 from voice_agent.keeper.fleet import Known
 from voice_agent.keeper.recovery import Recovery, Result
@@ -23,7 +24,8 @@ class LiveKit:
 
     def __init__(self) -> None:
         self.room = self.agent_dispatch = self
-        self.dispatches = {DEAD.dispatch_id}
+        # The dead one had called two successors, of which one may have gone on.
+        self.dispatches = {DEAD.dispatch_id, "AD_called", "AD_others"}
 
     async def list_rooms(self, _: api.ListRoomsRequest) -> Any:
         return SimpleNamespace(rooms=[SimpleNamespace(sid=DEAD.room_sid)])
@@ -42,6 +44,12 @@ class LiveKit:
     async def get_dispatch(self, dispatch: str, room: str) -> Any:
         return SimpleNamespace(state=SimpleNamespace(jobs=["a job"]), metadata="")
 
+    async def list_dispatch(self, _: str) -> list[Any]:
+        own = Errand(kind=Kind.HANDOVER, caller="caller", epoch=2, predecessor=DEAD.agent_identity, nonce="n")
+        others = own.model_copy(update={"predecessor": "agent-0"})
+        errands = {"AD_called": write(own), "AD_others": write(others)}
+        return [SimpleNamespace(id=name, metadata=errands.get(name, "")) for name in self.dispatches]
+
     async def delete_dispatch(self, dispatch: str, room: str) -> None:
         self.dispatches.remove(dispatch)
 
@@ -56,8 +64,9 @@ def an_agent(epoch: int, dispatch: str) -> Tethered:
         (an_agent(2, "AD_keepers"), {"AD_keepers"}),
         (an_agent(3, "AD_livekits"), set()),
         (an_agent(3, DEAD.dispatch_id), {DEAD.dispatch_id}),
+        (an_agent(3, "AD_called"), {"AD_called"}),
     ],
-    ids=["the keeper's", "LiveKit's", "LiveKit's, by the first dispatch"],
+    ids=["the keeper's", "LiveKit's", "LiveKit's, by the first dispatch", "the dead one's"],
 )
 async def test_whichever_agent_came_first_recovers_the_call_and_keeps_its_dispatch(
     agent: Tethered, left: set[str]
@@ -75,4 +84,4 @@ async def test_whichever_agent_came_first_recovers_the_call_and_keeps_its_dispat
 
     assert await recovery.run(DEAD) is Result.RECOVERED
     # Deleting the dispatch of the agent that has the call would end it.
-    assert livekit.dispatches == left
+    assert livekit.dispatches == left | {"AD_others"}

@@ -21,6 +21,7 @@ from voice_agent.call.recovery import Claim, Fresh
 from voice_agent.call.snapshot import AgentState, CallIdentity, Snapshot
 from voice_agent.settings import Settings
 from voice_agent.telemetry import metrics
+from voice_agent.tether.wire import Ending
 
 CALL = CallIdentity(room="room", room_sid="RM_1", caller="caller", epoch=2)
 ERRAND = Errand(kind=Kind.HANDOVER, caller="caller", epoch=3, predecessor="before", nonce="n")
@@ -49,6 +50,9 @@ class Successor:
         went_on: with which epoch and snapshot.
         left: for which reason.
         deleted: dispatches.
+        tidied: with which epoch it had what the agent before has left deleted.
+        superseded: whether another agent turns out to have the call when this one says that it has.
+        alone_from_the_start: whether the predecessor has left before it was met.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch, settings: Settings) -> None:
@@ -58,6 +62,8 @@ class Successor:
         self.went_on: list[tuple[int, Snapshot]] = []
         self.left: list[str] = []
         self.deleted: list[str] = []
+        self.tidied: list[int] = []
+        self.superseded = self.alone_from_the_start = False
         self.people = {"caller": SimpleNamespace(identity="caller", kind=rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD)}
         self.room = SimpleNamespace(
             remote_participants=self.people, connection_state=rtc.ConnectionState.CONN_CONNECTED
@@ -74,14 +80,15 @@ class Successor:
         patch.setattr(session, "prepared", lambda _: SimpleNamespace(settings=settings, control=""))
         patch.setattr(session, "Taking", lambda *_: self)
         patch.setattr(session, "Call", lambda *_: self.call)
-        for name in ("describe", "agent_session", "agent_at", "_tidy_later"):
+        for name in ("describe", "agent_session", "agent_at"):
             patch.setattr(session, name, lambda *_, **__: None)
-        for name in ("talk", "tether", "announce"):
+        patch.setattr(session, "_tidy_later", lambda *_: self.tidied.append(self.call.identity.epoch))
+        for name in ("talk", "tether"):
             patch.setattr(session, name, _nothing)
+        patch.setattr(session, "announce", self._announce)
         patch.setattr(session, "_revive", self._go_on)
         patch.setattr(session, "_delete_dispatch", self._delete)
         patch.setattr(session, "LOST_POLL_SECONDS", 0.01)
-        patch.setattr(session, "LOST_WITHIN_SECONDS", 0.1)
         patch.setattr(entrance, "be_silent", lambda _: None)
         patch.setattr(control, "tell_counts", _nothing)
         patch.setattr(recovery, "claim_lost", self._claim)
@@ -94,6 +101,8 @@ class Successor:
 
     async def meet(self) -> Introduction:
         """The predecessor's answer."""
+        if self.alone_from_the_start:
+            raise GoneError("the agent that called for a successor is gone")
         return Introduction(call=CALL, agent=KEPT.agent.path, dispatch="AD_1")
 
     async def take(self) -> tuple[Snapshot, float]:
@@ -110,6 +119,10 @@ class Successor:
         assert (call, above) == (CALL, 2)
         self.claims += 1
         return self.keepers_give.pop(0) if len(self.keepers_give) > 1 else self.keepers_give[0]
+
+    async def _announce(self, call: Call) -> None:
+        if self.superseded:
+            call.ending = Ending.SUPERSEDED
 
     async def _delete(self, _: object, dispatch: str) -> None:
         self.deleted.append(dispatch)
@@ -135,6 +148,22 @@ async def test_a_successor_goes_on_with_the_call_of_an_agent_that_died_before_it
     assert successor.went_on == [(4, KEPT)]
     assert not successor.left
     assert not successor.deleted
+    assert successor.tidied == [4]
+
+
+async def test_one_that_finds_another_with_the_call_leaves_it_everything(successor: Successor) -> None:
+    successor.superseded = True
+    await successor.come()
+    # It may have come by the dispatch of the agent before, and be ended with that.
+    assert not successor.tidied
+    assert not successor.went_on
+
+
+async def test_one_that_has_never_met_the_agent_before_leaves(successor: Successor) -> None:
+    successor.alone_from_the_start = True
+    await successor.come()
+    assert successor.claims == 0
+    assert (successor.left, successor.deleted) == (["call not taken over"], ["AD_2"])
 
 
 async def test_it_asks_again_until_the_keepers_have_seen_that_the_agent_is_gone(successor: Successor) -> None:
@@ -143,7 +172,10 @@ async def test_it_asks_again_until_the_keepers_have_seen_that_the_agent_is_gone(
     assert successor.went_on == [(3, KEPT)]
 
 
-async def test_a_call_that_no_keeper_takes_for_lost_is_left_alone(successor: Successor) -> None:
+async def test_a_call_that_no_keeper_takes_for_lost_is_left_alone(
+    successor: Successor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "LOST_WITHIN_SECONDS", 1.0)
     successor.keepers_give = [None]
     await successor.come()
     assert successor.claims > 1

@@ -65,6 +65,10 @@ class Room:
         """As it was made."""
         return self.dispatches.get(dispatch)
 
+    async def list_dispatch(self, _: str) -> list[api.AgentDispatch]:
+        """All that are left."""
+        return list(self.dispatches.values())
+
     async def delete_dispatch(self, dispatch: str, _: str) -> None:
         """It is no more."""
         del self.dispatches[dispatch]

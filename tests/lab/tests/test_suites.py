@@ -4,12 +4,14 @@ import os
 import sys
 import time
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from lab import suites
 from lab.paths import ROOT
-from lab.suites import COMPUTING, FEW_CALLS, MANY_CALLS, NO_CALLS, _Beside, counted
+from lab.suites import COMPUTING, FEW_CALLS, MANY_CALLS, NO_CALLS, _Beside, counted, two_at_a_time
 
 
 def test_every_folder_of_tests_is_run() -> None:
@@ -29,6 +31,44 @@ def test_every_folder_of_tests_is_run() -> None:
 def test_the_closing_line_is_counted(closing: str, passed: int, failed: int, skipped: int) -> None:
     counts = counted(f"..F.\n{closing}\n")
     assert (counts["passed"], counts["failed"], counts["skipped"]) == (passed, failed, skipped)
+
+
+_FULL_AT_TIMES = """
+import pathlib, pytest
+
+class StarvedError(Exception): ...
+
+tries = {name: pathlib.Path(__file__).with_name(name) for name in ("starved", "other")}
+
+def first(name, times):
+    with tries[name].open("a+") as file:
+        file.write(".")
+        return file.tell() <= times
+
+@pytest.mark.flaky(reruns=1, only_rerun=["StarvedError"])
+def test_starved():
+    if first("starved", STARVED):
+        raise StarvedError
+
+def test_other():
+    assert not first("other", FAILS)
+"""
+
+
+@pytest.mark.parametrize(
+    ("starved", "fails", "passed", "failed"), [(1, 0, 2, 0), (1, 1, 2, 0), (1, 2, 1, 1), (0, 1, 1, 1)]
+)
+def test_what_failed_on_a_full_machine_is_tried_once_more_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starved: int, fails: int, passed: int, failed: int
+) -> None:
+    suite = _FULL_AT_TIMES.replace("STARVED", str(starved)).replace("FAILS", str(fails))
+    (tmp_path / "test_it.py").write_text(suite)
+    monkeypatch.setattr(suites, "_LOG", tmp_path / "log")
+    results = two_at_a_time("-q", [str(tmp_path)])
+    counts = sum((counted(text) for _, text in results), Counter[str]())
+    assert (counts["passed"], counts["failed"]) == (passed, failed)
+    assert any(code for code, _ in results) == bool(failed)
+    assert len((tmp_path / "other").read_text()) == (2 if starved and fails else 1)
 
 
 def test_what_runs_beside_is_ended_with_all_that_it_started(tmp_path: Path) -> None:

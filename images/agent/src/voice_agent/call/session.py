@@ -160,7 +160,8 @@ async def _take_over(context: JobContext, caller: rtc.RemoteParticipant, errand:
             raise
     except (TakeError, SnapshotError) as reason:
         if isinstance(reason, GoneError) and call is not None and await _go_on_alone(call, caller, errand, span):
-            _tidy_later(call, errand, introduction.dispatch)
+            if call.ending is None:
+                _tidy_later(call, errand, introduction.dispatch)
             return
         logger.warning("call not taken over: %s", reason)
         await control.tell_counts(context.job.id, prepared(context.proc).control)

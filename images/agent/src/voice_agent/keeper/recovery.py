@@ -303,15 +303,22 @@ class Recovery:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     rivals = await self._rivals(call, agent, sent.before)
+                    called = await self._called_by(call)
             except API_ERRORS as error:
                 logger.info("who is in room %s is not known: %s", call.room, str(error) or type(error).__name__)
             else:
                 if not rivals:
-                    used_up = ({call.dispatch_id} | sent.dispatches) - {agent.dispatch_id}
+                    used_up = ({call.dispatch_id} | sent.dispatches | called) - {agent.dispatch_id}
                     await asyncio.gather(*(delete_dispatch(self._client, each, call.room) for each in used_up))
                     return
             await asyncio.sleep(_POLL_SECONDS)
         logger.warning("call %s has several agents in its room; their dispatches stay", call.call)
+
+    async def _called_by(self, call: Tethered) -> frozenset[str]:
+        """The dispatches by which the lost agent of `call` had called successors, which it did not live to delete."""
+        made = await self._client.agent_dispatch.list_dispatch(call.room)
+        errands = ((each.id, read(each.metadata)) for each in made)
+        return frozenset(name for name, errand in errands if errand and errand.predecessor == call.agent_identity)
 
     async def _rivals(self, call: Tethered, agent: Tethered, before: frozenset[str]) -> bool:
         """Whether another agent in the room has the call, or may be about to, so that `agent` may leave for it."""

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ANSWER_WITHIN_SECONDS = 3.0
+# It is asked again. A keeper that is gone is waited for as long as none says yes.
+LOST_WITHIN_SECONDS = 1.0
 # A caller waits for the first word meanwhile, and nearly always the call is new. In the cluster's network an answer
 # takes milliseconds; a keeper whose node is gone stays in the DNS for half a minute.
 KNOWN_WITHIN_SECONDS = 0.5
@@ -85,8 +87,7 @@ class Keepers:
             answer = await _claim(session, f"{keeper}{wire.LOST_PATH}", call, above)
             return None if answer.held or answer.epoch <= above else answer
 
-        # The others have none to give, and one that is gone would be waited for.
-        answers = await self._answers(ask, ANSWER_WITHIN_SECONDS, others=0.0)
+        answers = await self._answers(ask, LOST_WITHIN_SECONDS, _OTHERS_WITHIN_SECONDS)
         return max((answer.epoch for answer in answers if answer is not None), default=None)
 
     async def snapshot(self, call: str) -> bytes | None:

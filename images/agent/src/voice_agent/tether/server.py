@@ -210,13 +210,18 @@ class TetherServer:
             raise web.HTTPBadRequest(text=f"call={call!r}&above={above!r}: set call, and above to an epoch\n")
         if held := self._held(call):
             return _told(wire.Epoch(epoch=held, held=True))
-        if lost and not self._watcher.recovers(call):
-            return _told(wire.Epoch(epoch=0, held=False))
         try:
+            if lost and not await self._is_taken_up(call, int(above)):
+                return _told(wire.Epoch(epoch=0, held=False))
             epoch = await self._store.claim(call, int(above))
         except StoreError as error:
             raise web.HTTPServiceUnavailable(text=f"{error}\n") from error
         return _told(wire.Epoch(epoch=epoch, held=False, died=self._watcher.died(call)))
+
+    async def _is_taken_up(self, call: str, above: int) -> bool:
+        """Whether this keeper sends an agent with an epoch above: before it has one, it would take the higher one."""
+        kept = await self._store.get(call) if self._watcher.recovers(call) else None
+        return kept is not None and kept.epoch > above
 
     def _held(self, call: str) -> int:
         """The epoch of the agent that is tethered and has `call`; 0 if none is."""

@@ -16,7 +16,13 @@ from voice_agent.call.absence import RETURNS_WITHIN_SECONDS, participant_in
 from voice_agent.call.control import Deadline, Result
 from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.handover import boundary, calm
-from voice_agent.call.handover.successor import ALIVE_WITHIN_PATIENT_SECONDS, API_ERRORS, NoSuccessorError, Successor
+from voice_agent.call.handover.successor import (
+    ALIVE_WITHIN_PATIENT_SECONDS,
+    API_ERRORS,
+    HeirError,
+    NoSuccessorError,
+    Successor,
+)
 from voice_agent.call.handover.wire import STATE_TOPIC, State
 from voice_agent.call.live import Call, path_of
 from voice_agent.call.snapshot import Snapshot
@@ -74,6 +80,10 @@ class Offer:
                 span.set_attribute("voice_agent.handover.attempts", attempts)
                 try:
                     await _Attempt(self._call, deadline, self._called, self._met).run()
+                except HeirError as reason:
+                    # This one hears so by its tether and in the room, and leaves.
+                    logger.warning("the handover is over: %s", reason)
+                    return
                 except Exception as reason:
                     expected = isinstance(reason, NoSuccessorError)
                     logger.warning(
@@ -143,7 +153,9 @@ class _Attempt:
                 await _withdraw(self._call, called, list(called)[:-DISPATCHES])
                 raise
             except NoSuccessorError:
-                await _withdraw(self._call, called, called.keys() & {successor.nonce})
+                if await successor.remove():
+                    await _withdraw(self._call, called, called.keys() & {successor.nonce})
+                called.pop(successor.nonce, None)
                 raise
 
     async def _give(self) -> None:
@@ -201,10 +213,8 @@ class _Attempt:
             within = ALIVE_WITHIN_PATIENT_SECONDS if calm.patience(self._deadline.left) else ALIVE_WITHIN_SECONDS
             condition = await self._successor.condition(within)
             if condition is None:
-                await self._successor.remove()
                 raise NoSuccessorError("it does not answer any more")
             if path_of(self._call.agent) != self._successor.agent:
-                await self._successor.remove()
                 raise NoSuccessorError("it was made for an agent that is not active any more")
             if patient() and (condition.starved or self._processor.starved):
                 await asyncio.sleep(calm.POLL_SECONDS)

@@ -13,7 +13,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 from livekit import api, rtc
 from livekit.agents.utils.aio import cancel_and_wait
+from livekit.protocol import models
 
+from voice_agent.call.fence import epoch_told
 from voice_agent.call.handover.wire import (
     MEET,
     TAKE,
@@ -36,11 +38,16 @@ ASK_AGAIN_SECONDS = 1.0
 ALIVE_WITHIN_PATIENT_SECONDS = 3.0
 REMOVE_TIMEOUT_SECONDS = 5.0
 
+AGENT = models.ParticipantInfo.Kind.AGENT
 API_ERRORS = (api.TwirpError, aiohttp.ClientError, TimeoutError)
 
 
 class NoSuccessorError(Exception):
     """No other agent took the call; the message says at which step."""
+
+
+class HeirError(Exception):
+    """The call is another agent's already."""
 
 
 class Successor:
@@ -71,7 +78,7 @@ class Successor:
         self._meeting = asyncio.Lock()
         self._stated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._taken = asyncio.Event()
-        self._refused = False
+        self._refused = self._spared = False
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
@@ -139,17 +146,43 @@ class Successor:
                 if not lives and not self._taken.is_set():
                     raise
 
-    async def remove(self) -> None:
-        """Remove it from the room, and let it have the call no more."""
-        self._refused = True
-        if not self.identity or self.gone.is_set():
-            return
-        identity = api.RoomParticipantIdentity(room=self._room.name, identity=self.identity)
-        try:
-            async with asyncio.timeout(REMOVE_TIMEOUT_SECONDS):
-                await self._call.context.api.room.remove_participant(identity)
-        except API_ERRORS as error:
-            logger.warning("the successor could not be removed: %s", error)
+    async def remove(self) -> bool:
+        """Let it have the call no more, and remove it from the room, unless this agent is out of that itself.
+
+        Returns:
+            False if it was left alone: this agent may have been taken for dead and removed, and the other go on.
+
+        Raises:
+            HeirError: it does.
+        """
+        if self.identity and not self._refused:
+            self._refused = True
+            try:
+                async with asyncio.timeout(REMOVE_TIMEOUT_SECONDS):
+                    self._spared = not await self._has_call()
+                    if self._spared:
+                        self.give_nothing()
+                    elif not self.gone.is_set():
+                        identity = api.RoomParticipantIdentity(room=self._room.name, identity=self.identity)
+                        await self._call.context.api.room.remove_participant(identity)
+            except API_ERRORS as error:
+                logger.warning("the successor could not be removed: %s", error)
+        return not self._spared
+
+    async def _has_call(self) -> bool:
+        """Whether this agent is in the room; to a client that is out of it, since it stood still, all looks as before.
+
+        Raises:
+            HeirError: another agent has the call since.
+            API_ERRORS: LiveKit does not tell.
+        """
+        request = api.ListParticipantsRequest(room=self._room.name)
+        people = (await self._call.context.api.room.list_participants(request)).participants
+        call = self._call.identity
+        epochs = (epoch_told(each.attributes, call.caller) or 0 for each in people if each.kind == AGENT)
+        if max(epochs, default=0) > call.epoch:
+            raise HeirError("another agent has the call")
+        return any(each.identity == self._room.local_participant.identity for each in people)
 
     async def _takes_or_lives(self, seconds: float) -> bool:
         """Whether it says, within `seconds`, that it has the call or at least that it lives."""
