@@ -24,8 +24,8 @@ class LiveKit:
 
     def __init__(self) -> None:
         self.room = self.agent_dispatch = self
-        # The dead one had called two successors, of which one may have gone on.
-        self.dispatches = {DEAD.dispatch_id, "AD_called", "AD_others"}
+        # The dead one had called two successors, of which one has come, and may go on.
+        self.dispatches = {DEAD.dispatch_id, "AD_called", "AD_in_vain", "AD_others"}
 
     async def list_rooms(self, _: api.ListRoomsRequest) -> Any:
         return SimpleNamespace(rooms=[SimpleNamespace(sid=DEAD.room_sid)])
@@ -47,8 +47,15 @@ class LiveKit:
     async def list_dispatch(self, _: str) -> list[Any]:
         own = Errand(kind=Kind.HANDOVER, caller="caller", epoch=2, predecessor=DEAD.agent_identity, nonce="n")
         others = own.model_copy(update={"predecessor": "agent-0"})
-        errands = {"AD_called": write(own), "AD_others": write(others)}
-        return [SimpleNamespace(id=name, metadata=errands.get(name, "")) for name in self.dispatches]
+        errands = {"AD_called": own, "AD_in_vain": own, "AD_others": others}
+        return [
+            SimpleNamespace(
+                id=name,
+                metadata=write(errands[name]) if name in errands else "",
+                state=SimpleNamespace(jobs=["a job"] if name == "AD_called" else []),
+            )
+            for name in self.dispatches
+        ]
 
     async def delete_dispatch(self, dispatch: str, room: str) -> None:
         self.dispatches.remove(dispatch)
@@ -64,7 +71,7 @@ def an_agent(epoch: int, dispatch: str) -> Tethered:
         (an_agent(2, "AD_keepers"), {"AD_keepers"}),
         (an_agent(3, "AD_livekits"), set()),
         (an_agent(3, DEAD.dispatch_id), {DEAD.dispatch_id}),
-        (an_agent(3, "AD_called"), {"AD_called"}),
+        (an_agent(3, "AD_called"), set()),
     ],
     ids=["the keeper's", "LiveKit's", "LiveKit's, by the first dispatch", "the dead one's"],
 )
@@ -84,4 +91,4 @@ async def test_whichever_agent_came_first_recovers_the_call_and_keeps_its_dispat
 
     assert await recovery.run(DEAD) is Result.RECOVERED
     # Deleting the dispatch of the agent that has the call would end it.
-    assert livekit.dispatches == left | {"AD_others"}
+    assert livekit.dispatches == left | {"AD_called", "AD_others"}

@@ -315,9 +315,14 @@ class Recovery:
         logger.warning("call %s has several agents in its room; their dispatches stay", call.call)
 
     async def _called_by(self, call: Tethered) -> frozenset[str]:
-        """The dispatches by which the lost agent of `call` had called successors, which it did not live to delete."""
+        """The dispatches by which the lost agent of `call` called successors in vain, and did not live to delete.
+
+        Who has come by one deletes it itself, unless it goes on.
+        """
+        if not call.agent_identity:
+            return frozenset()
         made = await self._client.agent_dispatch.list_dispatch(call.room)
-        errands = ((each.id, read(each.metadata)) for each in made)
+        errands = ((each.id, read(each.metadata)) for each in made if not each.state.jobs)
         return frozenset(name for name, errand in errands if errand and errand.predecessor == call.agent_identity)
 
     async def _rivals(self, call: Tethered, agent: Tethered, before: frozenset[str]) -> bool:

@@ -155,18 +155,19 @@ class Successor:
         Raises:
             HeirError: it does.
         """
-        if self.identity and not self._refused:
-            self._refused = True
-            try:
-                async with asyncio.timeout(REMOVE_TIMEOUT_SECONDS):
-                    self._spared = not await self._has_call()
-                    if self._spared:
-                        self.give_nothing()
-                    elif not self.gone.is_set():
-                        identity = api.RoomParticipantIdentity(room=self._room.name, identity=self.identity)
-                        await self._call.context.api.room.remove_participant(identity)
-            except API_ERRORS as error:
-                logger.warning("the successor could not be removed: %s", error)
+        done, self._refused = self._refused, True
+        if done or not self.identity or self.gone.is_set():
+            return not self._spared
+        identity = api.RoomParticipantIdentity(room=self._room.name, identity=self.identity)
+        try:
+            async with asyncio.timeout(REMOVE_TIMEOUT_SECONDS):
+                if await self._has_call():
+                    await self._call.context.api.room.remove_participant(identity)
+                else:
+                    self._spared = True
+                    self.give_nothing()
+        except API_ERRORS as error:
+            logger.warning("the successor could not be removed: %s", error)
         return not self._spared
 
     async def _has_call(self) -> bool:
