@@ -19,11 +19,12 @@ from voice_agent.call.absence import caller_in
 from voice_agent.call.control import Restored
 from voice_agent.call.errand import Errand, Kind
 from voice_agent.call.fence import Fence, holder
-from voice_agent.call.handover.successor import API_ERRORS, TAKEN_WITHIN_SECONDS
+from voice_agent.call.handover.successor import TAKEN_WITHIN_SECONDS
 from voice_agent.call.handover.take import GoneError, TakeError, Taking
 from voice_agent.call.handover.wire import departure
 from voice_agent.call.keeping import Keeping
 from voice_agent.call.live import Call, path_of
+from voice_agent.call.people import API_ERRORS
 from voice_agent.call.process import prepared
 from voice_agent.call.serving import agent_at, agent_session, announce, answer_for, describe, talk, tether
 from voice_agent.call.snapshot import CallIdentity, Snapshot, SnapshotError, Unusable

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from livekit import api
 
-from voice_agent.keeper.people import API_ERRORS
+from voice_agent.call.people import API_ERRORS
 from voice_agent.keeper.ports import Lead
 
 logger = logging.getLogger(__name__)

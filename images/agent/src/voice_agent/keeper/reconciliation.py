@@ -29,7 +29,7 @@ from livekit.protocol import agent as agent_protocol
 from livekit.protocol import models
 
 from voice_agent.call import errand as errands
-from voice_agent.keeper.people import API_ERRORS
+from voice_agent.call.people import API_ERRORS
 from voice_agent.keeper.ports import Leadership, Peers
 from voice_agent.keeper.recovery import ROOM_STAYS_SECONDS
 from voice_agent.telemetry import metrics

@@ -16,8 +16,8 @@ from livekit.protocol import models
 from voice_agent.call.absence import RETURNS_WITHIN_SECONDS
 from voice_agent.call.errand import Errand, Kind, read
 from voice_agent.call.fence import epoch_told, serves
+from voice_agent.call.people import API_ERRORS, agents, participants, unless_gone
 from voice_agent.keeper.fleet import Known
-from voice_agent.keeper.people import API_ERRORS, agents, participants, unless_gone
 from voice_agent.keeper.ports import Leadership
 from voice_agent.keeper.sending import TETHERED_WITHIN_SECONDS, NoAgentError, Sending, delete_dispatch
 from voice_agent.state.store import Snapshot, Store, StoreError

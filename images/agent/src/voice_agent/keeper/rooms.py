@@ -12,7 +12,7 @@ from livekit.api.room_service import SVC, RoomService
 from livekit.protocol.room import PerformRpcRequest, PerformRpcResponse
 
 from voice_agent.call.fence import HERE
-from voice_agent.keeper.people import API_ERRORS
+from voice_agent.call.people import API_ERRORS
 from voice_agent.tether.wire import Tethered
 
 logger = logging.getLogger(__name__)

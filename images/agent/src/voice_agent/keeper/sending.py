@@ -12,8 +12,8 @@ from livekit import api
 
 from voice_agent.call.errand import Errand, write
 from voice_agent.call.fence import epoch_told
+from voice_agent.call.people import API_ERRORS, agents
 from voice_agent.keeper.fleet import Known
-from voice_agent.keeper.people import API_ERRORS, agents
 from voice_agent.keeper.ports import Leadership
 from voice_agent.tether.wire import Tethered
 

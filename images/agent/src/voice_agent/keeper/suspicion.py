@@ -30,8 +30,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from livekit import api
 
+from voice_agent.call.people import API_ERRORS
 from voice_agent.keeper.fleet import Fleet, Known
-from voice_agent.keeper.people import API_ERRORS
 from voice_agent.keeper.ports import Agents, Peers, Pods
 from voice_agent.tether.server import SILENCE_SECONDS, Sight
 from voice_agent.tether.wire import Loss, Tethered

@@ -18,13 +18,13 @@ from voice_agent.call.errand import Errand, Kind, write
 from voice_agent.call.handover import boundary, calm
 from voice_agent.call.handover.successor import (
     ALIVE_WITHIN_PATIENT_SECONDS,
-    API_ERRORS,
     HeirError,
     NoSuccessorError,
     Successor,
 )
 from voice_agent.call.handover.wire import STATE_TOPIC, State
 from voice_agent.call.live import Call, path_of
+from voice_agent.call.people import API_ERRORS
 from voice_agent.call.snapshot import Snapshot
 from voice_agent.telemetry.traces import tracer
 

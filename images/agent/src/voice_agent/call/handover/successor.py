@@ -10,10 +10,8 @@ import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
-import aiohttp
 from livekit import api, rtc
 from livekit.agents.utils.aio import cancel_and_wait
-from livekit.protocol import models
 
 from voice_agent.call.fence import epoch_told
 from voice_agent.call.handover.wire import (
@@ -27,6 +25,7 @@ from voice_agent.call.handover.wire import (
     is_agent,
 )
 from voice_agent.call.live import Call, path_of
+from voice_agent.call.people import API_ERRORS, agents
 from voice_agent.tether.wire import Ending
 
 logger = logging.getLogger(__name__)
@@ -37,9 +36,6 @@ ASK_AGAIN_SECONDS = 1.0
 # One that lives answers in some ten milliseconds; one that is starved may take longer, while there is time.
 ALIVE_WITHIN_PATIENT_SECONDS = 3.0
 REMOVE_TIMEOUT_SECONDS = 5.0
-
-AGENT = models.ParticipantInfo.Kind.AGENT
-API_ERRORS = (api.TwirpError, aiohttp.ClientError, TimeoutError)
 
 
 class NoSuccessorError(Exception):
@@ -177,13 +173,10 @@ class Successor:
             HeirError: another agent has the call since.
             API_ERRORS: LiveKit does not tell.
         """
-        request = api.ListParticipantsRequest(room=self._room.name)
-        people = (await self._call.context.api.room.list_participants(request)).participants
-        call = self._call.identity
-        epochs = (epoch_told(each.attributes, call.caller) or 0 for each in people if each.kind == AGENT)
-        if max(epochs, default=0) > call.epoch:
+        there, call = await agents(self._call.context.api, self._room.name), self._call.identity
+        if any((epoch_told(each.attributes, call.caller) or 0) > call.epoch for each in there):
             raise HeirError("another agent has the call")
-        return any(each.identity == self._room.local_participant.identity for each in people)
+        return any(each.identity == self._room.local_participant.identity for each in there)
 
     async def _takes_or_lives(self, seconds: float) -> bool:
         """Whether it says, within `seconds`, that it has the call or at least that it lives."""
