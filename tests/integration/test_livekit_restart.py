@@ -1,7 +1,8 @@
-"""A call outlives the server that carries it: whoever was in the room meets again in the new one."""
+"""A call outlives the server that carries it, and stays where it is when that only stands still."""
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
@@ -16,6 +17,7 @@ from lab.keeper import SECRET, keeper
 from lab.livekit import livekit_server
 from lab.peer import dispatch
 from lab.ports import free_port
+from lab.two_pods import two_pods
 from lab.worker import environment, worker
 
 
@@ -51,6 +53,35 @@ async def test_a_call_goes_on_in_the_room_that_a_restarted_livekit_makes_anew(ge
     assert report.lost_turns <= 2
     assert not report.broken, report.broken
     assert report.pods == ["one", "two"]
+
+
+async def test_calls_stay_where_they_are_when_livekit_stands_still(gemini: Simulator) -> None:
+    async with AsyncExitStack() as stack:
+        livekit = stack.enter_context(livekit_server())
+        kept = await stack.enter_async_context(keeper(environment(livekit)))
+        tethered = {"KEEPER_URL": kept.url, "KEEPER_SECRET": SECRET, "STATE_KEYS": Fernet.generate_key().decode()}
+        plan = CallPlan(livekit.url, livekit.key, livekit.secret, pause_s=0.6, answer_timeout_s=8, give_up_after=10)
+        one, _, fleet = await stack.enter_async_context(
+            two_pods(environment(livekit, gemini) | tethered, plan, calls=2)
+        )
+        await fleet.more_answers(1)
+
+        os.kill(livekit.pid, signal.SIGSTOP)
+        try:
+            await one.logged("nothing comes from LiveKit", times=2)
+            await kept.until(lambda calls: {call["lost"] for call in calls.values()} == {"cut-off"})
+        finally:
+            os.kill(livekit.pid, signal.SIGCONT)
+        await kept.until(lambda calls: not any(call["lost"] for call in calls.values()))
+        await fleet.more_answers(2)
+        calls = await kept.calls()
+        reports = await fleet.finish()
+    assert {(call["pod"], call["epoch"]) for call in calls.values()} == {("one", 1)}
+    for report in reports:
+        # What is said while the server stands still may be lost.
+        assert report.lost_turns <= 1
+        assert not report.broken, report.broken
+        assert report.pods == ["one"]
 
 
 @pytest.mark.parametrize("brings_agent", [False, True], ids=["dispatched by API", "the token brings an agent"])

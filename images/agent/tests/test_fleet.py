@@ -20,7 +20,7 @@ from voice_agent.keeper.routes import CALLS_PATH, Routes
 from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.auth import SharedSecret
 from voice_agent.tether.server import TetherServer
-from voice_agent.tether.wire import LEAVING, RESTORING, Ending, Loss, Tethered
+from voice_agent.tether.wire import CUT_OFF, LEAVING, RESTORING, Ending, Loss, Tethered
 
 FIRST = Tethered("room", "RM_1", "caller", 1, "AJ_1", "AD_1", "one", "node", "agent-1", "voice-agent")
 NEXT = Tethered("room", "RM_1", "caller", 2, "AJ_2", "AD_2", "two", "node", "agent-2", "voice-agent")
@@ -225,6 +225,18 @@ def test_one_that_leaves_alive_has_neither_died_nor_shown_that_another_would_not
     fleet.said(agent(3), {LEAVING: True})
     fleet.missed(agent(3), Loss.CLOSED)
     assert died(fleet) == 1
+
+
+def test_it_is_known_which_agent_has_left_because_nothing_comes_from_livekit(fleet: Fleet) -> None:
+    fleet.seen(agent(2))
+    fleet.said(agent(2), {LEAVING: True, CUT_OFF: 2})
+    fleet.missed(agent(2), Loss.CLOSED)
+    assert [known.loss for known in fleet.lost] == [Loss.CUT_OFF]
+    fleet.seen(agent(3))
+    assert (move := move_of(fleet)) is not None
+    assert move.why == "cut-off"
+    fleet.missed(agent(3), Loss.CLOSED)
+    assert [known.loss for known in fleet.lost] == [Loss.CLOSED], "that was the one before"
 
 
 def test_other_callers_of_a_room_are_other_calls(fleet: Fleet) -> None:

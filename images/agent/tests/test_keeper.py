@@ -49,7 +49,10 @@ class Witnesses:
         in_room: Iterable[Tethered] | None = (),
         answering: Iterable[Tethered] = (),
         unanswered: Iterable[Tethered] = (),
+        *,
+        livekit_answers: bool = True,
     ) -> None:
+        self._livekit_answers = livekit_answers
         self._unanswered = frozenset(unanswered)
         self._answering = frozenset(answering)
         self._seen = None if seen is None else frozenset((call.call, call.epoch) for call in seen)
@@ -71,6 +74,10 @@ class Witnesses:
 
     async def living(self) -> frozenset[str] | None:
         return self._living
+
+    async def list_rooms(self, _: api.ListRoomsRequest) -> None:
+        if not self._livekit_answers:
+            raise TimeoutError
 
     async def list_participants(self, request: api.ListParticipantsRequest) -> Any:
         if self._in_room is None:
@@ -119,10 +126,29 @@ def test_a_call_that_another_keeper_sees_is_not_lost() -> None:
     assert judge(a_fleet([a_call(3)], calls), Witnesses(seen=[calls[0]])) == ["room-2"]
 
 
-def test_a_silent_call_whose_agent_answers_in_its_room_is_not_lost() -> None:
+@pytest.mark.parametrize("loss", [Loss.SILENT, Loss.CUT_OFF])
+def test_a_call_that_may_live_is_not_lost_if_its_agent_answers_in_its_room(loss: Loss) -> None:
     calls = [a_call(1), a_call(2)]
 
-    assert judge(a_fleet([a_call(3)], calls, Loss.SILENT), Witnesses(seen=[], answering=[calls[0]])) == ["room-2"]
+    assert judge(a_fleet([a_call(3)], calls, loss), Witnesses(seen=[], answering=[calls[0]])) == ["room-2"]
+
+
+@pytest.mark.parametrize("alive", [[a_call(9)], []], ids=["some-in-sight", "none-in-sight"])
+def test_agents_that_hear_nothing_from_a_livekit_that_stands_still_are_not_lost(alive: list[Tethered]) -> None:
+    calls = [a_call(1), a_call(2)]
+    fleet = a_fleet(alive, calls, Loss.CUT_OFF)
+
+    stands_still = Witnesses(seen=alive, living=["one"], in_room=calls, unanswered=calls, livekit_answers=False)
+    assert judge(fleet, stands_still) == []
+    answers = Witnesses(seen=alive, living=["one"], in_room=calls, unanswered=calls)
+    assert judge(fleet, answers) == ["room-1", "room-2"]
+
+
+def test_agents_of_several_nodes_that_hear_nothing_are_doubted() -> None:
+    alive, calls = [a_call(9)], [a_call(1, pod="one", node="a"), a_call(2, pod="two", node="b")]
+    fleet = a_fleet(alive, calls, Loss.CUT_OFF)
+
+    assert judge(fleet, Witnesses(seen=alive, living=["one", "two"], in_room=calls), already=1) == []
 
 
 def test_what_one_keeper_alone_has_lost_is_certain_where_livekit_gets_no_answer_either() -> None:

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from livekit.rtc._proto.stats_pb2 import RtcStats
 
-from voice_agent.call import rejoining
+from voice_agent.call import reception, rejoining
 from voice_agent.call.fence import Fence
 from voice_agent.call.live import Call
 from voice_agent.call.rejoining import Rejoining
@@ -23,7 +24,18 @@ class Room:
 
     def __init__(self) -> None:
         self.name = "RM_1"
+        self.quiet = asyncio.Event()
+        """Set while nothing comes."""
+        self.looks = 0
+        self._received = 0
         self._heard: dict[str, Callable[[], None]] = {}
+
+    async def get_rtc_stats(self) -> SimpleNamespace:
+        self.looks += 1
+        self._received += not self.quiet.is_set()
+        stats = RtcStats()
+        stats.candidate_pair.candidate_pair.packets_received = self._received
+        return SimpleNamespace(publisher_stats=[], subscriber_stats=[stats])
 
     @property
     def sid(self) -> Awaitable[str]:
@@ -65,6 +77,7 @@ class Watched:
         self.failures = 0
         self.told_on = asyncio.Event()
         self.let_go = asyncio.Event()
+        self.cut_off = asyncio.Event()
 
     async def say(self, epoch: int) -> None:
         if self.failures:
@@ -79,9 +92,12 @@ class Watched:
     async def away(self) -> None:
         self.let_go.set()
 
+    async def is_cut_off(self) -> None:
+        self.cut_off.set()
+
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        watch = Rejoining(self.call, cast(Fence, self), self.renamed, self.away)
+        watch = Rejoining(self.call, cast(Fence, self), self.renamed, self.away, self.is_cut_off)
         watch.start()
         try:
             yield
@@ -177,4 +193,40 @@ async def test_a_moment_without_livekit_changes_nothing(monkeypatch: pytest.Monk
         await asyncio.sleep(0.2)
 
     assert not watched.let_go.is_set()
+    assert (watched.said, watched.told) == ([3], [])
+
+
+@pytest.fixture
+def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reception, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(reception, "LOOK_AGAIN_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("looks_at_once")
+async def test_a_call_is_let_go_of_while_nothing_comes_though_the_connection_was_not_closed() -> None:
+    watched = Watched()
+    async with watched.watching():
+        watched.room.quiet.set()
+        await asyncio.wait_for(watched.cut_off.wait(), 5)
+        assert (watched.said, watched.told) == ([], [])
+        watched.room.quiet.clear()
+        await asyncio.wait_for(watched.told_on.wait(), 5)
+
+    assert (watched.said, watched.told) == ([], ["RM_1/caller"]), "it is the same participant"
+    assert not watched.let_go.is_set()
+
+
+@pytest.mark.usefixtures("looks_at_once")
+async def test_a_client_that_has_noticed_by_itself_is_given_its_own_time() -> None:
+    watched = Watched()
+    async with watched.watching():
+        watched.room.quiet.set()
+        watched.room.is_lost()
+        async with asyncio.timeout(5):
+            while watched.room.looks < 3 * reception.LOOKS:  # noqa: ASYNC110 - the room is asked without a pause
+                await asyncio.sleep(0)
+        assert not watched.cut_off.is_set()
+        watched.room.comes_back("RM_1")
+        await asyncio.wait_for(watched.cut_off.wait(), 5)
+
     assert (watched.said, watched.told) == ([3], [])

@@ -7,11 +7,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lab.cluster import LAB_NAMESPACE
 from lab.disruptions import crashes
 from lab.disruptions.waiting import until
+from lab.kubectl import Kubectl
 from lab.services import INFRA_LABEL
 from lab.stage import Stage
 
+LIVEKIT = "app=livekit"
 RETURN_SECONDS = 120
 
 
@@ -21,16 +24,16 @@ def restart_livekit(stage: Stage) -> None:
     Raises:
         TimeoutError: no other pod was made.
     """
-    lab = stage.kubectl.in_namespace("lab")
+    lab = stage.kubectl.in_namespace(LAB_NAMESPACE)
 
     def names() -> set[str]:
-        return {pod["metadata"]["name"] for pod in lab.items("pods", "-l", "app=livekit")}
+        return {pod["metadata"]["name"] for pod in lab.items("pods", "-l", LIVEKIT)}
 
     before = names()
-    lab.run("delete", "pod", "-l", "app=livekit", "--grace-period=0", "--force")
+    lab.run("delete", "pod", "-l", LIVEKIT, "--grace-period=0", "--force")
     # The rollout's status is that of the pod that is gone until the controller has heard of it.
     until(lambda: names() - before, RETURN_SECONDS, f"no other pod of LiveKit was made within {RETURN_SECONDS} s")
-    lab.run("wait", "pod", "-l", "app=livekit", "--for=condition=Ready", f"--timeout={RETURN_SECONDS}s")
+    lab.run("wait", "pod", "-l", LIVEKIT, "--for=condition=Ready", f"--timeout={RETURN_SECONDS}s")
 
 
 def keepers(stage: Stage) -> list[str]:
@@ -65,8 +68,8 @@ def _scaled_to_nothing(stage: Stage, deployment: str, selector: str) -> Iterator
         stage.kubectl.run("rollout", "status", target, f"--timeout={RETURN_SECONDS}s")
 
 
-def _addresses(stage: Stage, selector: str) -> list[str]:
-    pods = stage.kubectl.items("pods", "-l", selector)
+def _addresses(kubectl: Kubectl, selector: str) -> list[str]:
+    pods = kubectl.items("pods", "-l", selector)
     return [pod["status"]["podIP"] for pod in pods if pod["status"].get("podIP")]
 
 
@@ -87,10 +90,21 @@ def store_away(stage: Stage) -> Iterator[None]:
 @contextmanager
 def keepers_cut_off(stage: Stage) -> Iterator[None]:
     """Nothing passes meanwhile between keepers and workers, nor between the keepers; all else does."""
-    of_keepers = _addresses(stage, stage.keeper_selector)
+    of_keepers = _addresses(stage.kubectl, stage.keeper_selector)
     try:
-        stage.cluster.part(of_keepers, _addresses(stage, stage.selector))
+        stage.cluster.part(of_keepers, _addresses(stage.kubectl, stage.selector))
         stage.cluster.part(of_keepers[:1], of_keepers[1:])
+        yield
+    finally:
+        stage.cluster.unite()
+
+
+@contextmanager
+def cut_off_from_livekit(stage: Stage, pod: str) -> Iterator[None]:
+    """Nothing passes meanwhile between the pod and livekit-server, media or signalling; all else does."""
+    of_pod = stage.kubectl.get("pod", pod)["status"]["podIP"]
+    try:
+        stage.cluster.part(_addresses(stage.kubectl.in_namespace(LAB_NAMESPACE), LIVEKIT), [of_pod])
         yield
     finally:
         stage.cluster.unite()

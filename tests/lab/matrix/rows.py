@@ -276,6 +276,17 @@ async def _node_cut_off(scene: Scene) -> Effect:
     return Effect.died(await asyncio.to_thread(cut), pods)
 
 
+@_row("livekit-cut-off", f"a worker cut off from LiveKit for {CUT_OFF_SECONDS:.0f} s, then back", Promise.NODE)
+async def _livekit_cut_off(scene: Scene) -> Effect:
+    def cut() -> float:
+        with surroundings.cut_off_from_livekit(scene.stage, scene.busy):
+            began = time.time()
+            time.sleep(CUT_OFF_SECONDS)
+        return began
+
+    return Effect.died(await asyncio.to_thread(cut), {scene.busy})
+
+
 @_row(
     "keepers-cut-off",
     f"keepers cut off from pods and each other for {CUT_OFF_SECONDS:.0f} s",

@@ -16,7 +16,7 @@ from voice_agent.gemini import ModelCheckpoint
 from voice_agent.settings import Settings
 from voice_agent.state.seal import Seal
 from voice_agent.tether.client import Credential, Tether, credential
-from voice_agent.tether.wire import LEAVING, RESTORING, Ending, Tethered
+from voice_agent.tether.wire import CUT_OFF, LEAVING, RESTORING, Ending, Tethered
 
 logger = logging.getLogger(__name__)
 
@@ -105,9 +105,9 @@ class Keeping:
         if self._tether is not None:
             self._tether.put_state({})
 
-    def _leave_alive(self, tether: Tether) -> None:
+    def _leave_alive(self, tether: Tether, *, cut_off: bool = False) -> None:
         if not self._broke:
-            tether.put_state({LEAVING: True})
+            tether.put_state({LEAVING: True} | ({CUT_OFF: self._call.identity.epoch} if cut_off else {}))
 
     def keep(self) -> None:
         """Begin to keep snapshots: the conversation is in place."""
@@ -149,17 +149,20 @@ class Keeping:
         await self.tether()
         self.keep()
 
-    async def abandon(self) -> None:
+    async def abandon(self, *, cut_off: bool = False) -> None:
         """Leave a caller who is still there to the keepers, who go on from the last snapshot.
 
         To be called before the session closes: what it says of the conversation then is not how the call was.
+
+        Args:
+            cut_off: whether that is because nothing comes from LiveKit.
         """
         if self._tether is None or self._call.ending is not None:
             return
         tether, self._tether = self._tether, None
         self._sequence = tether.sequence
         await self._stop()
-        self._leave_alive(tether)
+        self._leave_alive(tether, cut_off=cut_off)
         await tether.__aexit__(None, None, None)
 
     async def _stop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 
 from livekit import rtc
 from livekit.agents import NOT_GIVEN, Agent, AgentSession, CloseEvent, CloseReason, JobContext
@@ -151,7 +152,7 @@ async def answer_for(
 
     call.context.add_shutdown_callback(leave)
     keeping.keep()
-    rejoining = Rejoining(call, fence, keeping.renew, keeping.abandon)
+    rejoining = Rejoining(call, fence, keeping.renew, keeping.abandon, partial(keeping.abandon, cut_off=True))
     rejoining.start()
     call.context.add_shutdown_callback(rejoining.aclose)
 

@@ -114,6 +114,7 @@ class Brain:
 
     def on_lost(self, call: Tethered, loss: Loss) -> None:
         """See `Watcher`."""
+        loss = self._fleet.how(call, loss)
         logger.warning("call %s is out of sight (%s)", call.call, loss, extra={"lost_pod": call.pod})
         metrics.LOSSES.labels(loss).inc()
         self._fleet.missed(call, loss)
@@ -168,7 +169,7 @@ class Brain:
             current = self._fleet.get(known.call.call)
             if known.call.call in self._running or current is None or not current.loss or current.call != known.call:
                 continue
-            silent, anew = known.loss is Loss.SILENT, self._fleet.lost_for(known) < ANEW_SECONDS
+            silent, anew = known.loss is not Loss.CLOSED, self._fleet.lost_for(known) < ANEW_SECONDS
             self._running[known.call.call] = asyncio.create_task(
                 self._recover(known.call, known.lost_at, silent=silent, anew=anew)
             )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import JsonValue
 
 from voice_agent.keeper.deaths import Deaths
-from voice_agent.tether.wire import Ending, Loss, Tethered
+from voice_agent.tether.wire import CUT_OFF, Ending, Loss, Tethered
 
 # Nobody took it up in this time, and its caller has long hung up.
 _FORGET_SECONDS = 300.0
@@ -129,6 +129,7 @@ class Fleet:
 
     def missed(self, call: Tethered, loss: Loss) -> None:
         """`call` is out of sight."""
+        loss = self.how(call, loss)
         known = self._known.get(call.call)
         if known and not known.loss and call != known.call and call.epoch == known.call.epoch:
             # Another has gone on in its place.
@@ -140,6 +141,12 @@ class Fleet:
         elif call.rank >= known.call.rank:
             deaths = known.deaths if known.call == call else Deaths(known.died)
             self._known[call.call] = replace(known, call=call, loss=loss, lost_at=self._clock(), deaths=deaths)
+
+    def how(self, call: Tethered, loss: Loss) -> Loss:
+        """How `call` went out of sight, by what its agent has told before, too."""
+        known = self._known.get(call.call)
+        cut_off = known is not None and known.call == call and known.state.get(CUT_OFF) == call.epoch
+        return Loss.CUT_OFF if loss is Loss.CLOSED and cut_off else loss
 
     def ended(self, call: Tethered, ending: Ending) -> None:
         """The agent of `call` has said goodbye."""

@@ -18,8 +18,8 @@ LOOK_AGAIN_SECONDS = 0.5
 """After a look that failed."""
 ANSWERS_WITHIN_SECONDS = 1.0
 FAILURES = 3
-"""In a row, before the lead is given up. An agent that is cut off with its keeper lets go of its call after 5 s, and
-another keeper leads not long after that."""
+"""In a row, before the lead is given up. An agent that is cut off with its keeper lets go of its call after 3 to 5 s,
+and another keeper leads not long after that."""
 # Asked for by a name that no room has, the answer is short however many rooms there are.
 _NO_ROOM = "-"
 
@@ -51,7 +51,7 @@ class Reach:
 
     async def look(self) -> None:
         """If this keeper leads, look once, and stand aside if LiveKit is out of reach for it and not for another."""
-        if not self._lead.leading or (error := await self._failure()) is None:
+        if not self._lead.leading or (error := await unreachable(self._client)) is None:
             self._failures = 0
             return
         self._failures += 1
@@ -66,12 +66,14 @@ class Reach:
 
     async def answers(self) -> bool:
         """Whether LiveKit answers this keeper now."""
-        return await self._failure() is None
+        return await unreachable(self._client) is None
 
-    async def _failure(self) -> Exception | None:
-        try:
-            async with asyncio.timeout(ANSWERS_WITHIN_SECONDS):
-                await self._client.room.list_rooms(api.ListRoomsRequest(names=[_NO_ROOM]))
-        except API_ERRORS as error:
-            return error
-        return None
+
+async def unreachable(client: api.LiveKitAPI) -> Exception | None:
+    """Why LiveKit does not answer now; None if it does."""
+    try:
+        async with asyncio.timeout(ANSWERS_WITHIN_SECONDS):
+            await client.room.list_rooms(api.ListRoomsRequest(names=[_NO_ROOM]))
+    except API_ERRORS as error:
+        return error
+    return None

@@ -9,6 +9,8 @@ others are asked, in the order of what they know: the other keepers, the API ser
 - Silence is the death of a node, or a partition, in which keepers agree and are wrong together. Of one node it is
   believed where closed connections are: a node that dies must be answered for within seconds. Of several nodes at
   once it is doubted.
+- An agent that has said that nothing comes to it from LiveKit is believed once LiveKit answers us, and not the agent:
+  LiveKit itself may have stood still.
 - What one keeper alone has lost, with other calls in sight, is doubted.
 - What is doubted is taken if it is corroborated, and else a bounded share of the fleet at a time.
 - If no keeper has any call in sight, closed connections of one pod's calls are that pod's death. All else is taken
@@ -33,6 +35,7 @@ from livekit import api
 from voice_agent.call.people import API_ERRORS
 from voice_agent.keeper.fleet import Fleet, Known
 from voice_agent.keeper.ports import Agents, Peers, Pods
+from voice_agent.keeper.reach import unreachable
 from voice_agent.tether.server import SILENCE_SECONDS, Sight
 from voice_agent.tether.wire import Loss, Tethered
 
@@ -85,8 +88,11 @@ class Suspicion:
         unseen = [known for known in lost if seen is None or _token(known) not in seen]
         if contradicted := len(lost) - len(unseen):
             logger.warning("another keeper sees %d of the %d calls that are out of sight here", contradicted, len(lost))
+        if any(known.loss is Loss.CUT_OFF for known in unseen) and await unreachable(self._client):
+            # It stands still for everybody, and would have no agent's answer either.
+            unseen = [known for known in unseen if known.loss is not Loss.CUT_OFF]
         # No partition closes a connection: whoever is asked after a death only waits.
-        answering = await self._agents.answering(known.call for known in unseen if known.loss is Loss.SILENT)
+        answering = await self._agents.answering(known.call for known in unseen if known.loss is not Loss.CLOSED)
         unseen = [known for known in unseen if known.call not in answering]
         if not self._any_in_sight(seen or ()):
             if len({known.call.pod for known in unseen}) == 1 and all(known.loss is Loss.CLOSED for known in unseen):
@@ -112,8 +118,11 @@ class Suspicion:
         )
 
     def _doubtful(self, seen: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
-        """The silent calls of which another node fell silent together with theirs, then or when last looked at."""
-        silent = [k for k in self._fleet.lost if k.loss is Loss.SILENT and _token(k) not in seen]
+        """The silent calls of which another node fell silent together with theirs, then or when last looked at.
+
+        Silent to us, or cut off from LiveKit.
+        """
+        silent = [k for k in self._fleet.lost if k.loss is not Loss.CLOSED and _token(k) not in seen]
         moments = [(_node(known.call), self._fleet.lost_for(known)) for known in silent]
         moments += [(_node(call), 0.0) for call in self._sight().faltering]
         together = {
@@ -136,7 +145,7 @@ class Suspicion:
             return None
 
     async def _unheard(self, lost: Sequence[Known]) -> list[Known]:
-        """Those whose agents do not answer in their rooms; those that are silent have been asked."""
+        """Those whose agents do not answer in their rooms; where no connection closed, they have been asked."""
         answering = await self._agents.answering(known.call for known in lost if known.loss is Loss.CLOSED)
         return [known for known in lost if known.call not in answering]
 

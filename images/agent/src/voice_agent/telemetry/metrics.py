@@ -71,7 +71,8 @@ for _why in (UNREACHABLE, REFUSED, FAILED):
     GEMINI_LOST.labels(_why)
 LOSSES = Counter(
     "voice_agent_keeper_losses",
-    "Calls that went out of a keeper's sight; how: closed (connection), silent (no heartbeat)",
+    "Calls that went out of a keeper's sight; how: closed (connection), silent (no heartbeat), "
+    "cut-off (its agent said that nothing comes from LiveKit)",
     ["how"],
 )
 RECOVERIES = Counter(

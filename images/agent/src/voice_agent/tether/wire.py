@@ -26,6 +26,8 @@ LOST_PATH = "/v1/lost"
 RESTORING = "restoring"
 # That the process lives, though the caller is left without an agent.
 LEAVING = "leaving"
+# The agent's epoch, when it leaves because nothing comes from LiveKit: it may be the pod's network, or LiveKit itself.
+CUT_OFF = "cut-off"
 
 # A sealed snapshot is base64: a third more than the bytes that `call.snapshot` may write.
 MAX_MESSAGE_BYTES = 24 * 1024 * 1024
@@ -43,6 +45,8 @@ class Loss(StrEnum):
     """The connection closed: the process is dead, or its pod is."""
     SILENT = "silent"
     """The connection is open and nothing comes: the node is gone, or the process stands still."""
+    CUT_OFF = "cut-off"
+    """The connection closed, and the agent had said before that nothing comes to it from LiveKit."""
 
 
 class Ending(StrEnum):
