@@ -1,18 +1,53 @@
-"""Whether anything comes from LiveKit, by what its client counts; the room is the test's."""
+"""Whether anything comes from LiveKit, by what its client counts and if the server answers; both are the test's."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from aiohttp import web
 from livekit import rtc
 from livekit.rtc._proto.stats_pb2 import RtcStats
 
 from voice_agent.call import reception
 from voice_agent.call.reception import LOOKS, Reception
+
+
+class Server:
+    """LiveKit's HTTP, which answers, or keeps whoever asks waiting."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked = 0
+        self.answers = asyncio.Event()
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        await self.answers.wait()
+        return web.Response(status=404)
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    """One that answers, and a room that is looked at without a pause."""
+    monkeypatch.setattr(reception, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(reception, "LOOK_AGAIN_SECONDS", 0.0)
+    server = Server()
+    server.answers.set()
+    application = web.Application()
+    application.router.add_get("/", server.answer)
+    runner = web.AppRunner(application, shutdown_timeout=0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        server.url = f"ws://127.0.0.1:{runner.addresses[0][1]}"
+        yield server
+    finally:
+        server.answers.set()
+        await runner.cleanup()
 
 
 class Room:
@@ -26,6 +61,8 @@ class Room:
         self.looks = 0
 
     async def get_rtc_stats(self) -> SimpleNamespace:
+        # As the client's answer does, it comes from another thread.
+        await asyncio.sleep(0)
         packets = self._packets[min(self.looks, len(self._packets) - 1)]
         signs = self._signs[min(self.looks, len(self._signs) - 1)]
         self.looks += 1
@@ -37,20 +74,15 @@ class Room:
         codec.codec.rtc.id = "opus"
         return SimpleNamespace(publisher_stats=[codec, publisher], subscriber_stats=[subscriber])
 
-    def reception(self) -> Reception:
-        return Reception(cast(rtc.Room, self))
+
+def listening(room: Room, server: Server) -> Reception:
+    return Reception(cast(rtc.Room, room), server.url)
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reception, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(reception, "LOOK_AGAIN_SECONDS", 0.0)
-
-
-async def test_reception_is_lost_after_looks_that_saw_nothing_new() -> None:
+async def test_reception_is_lost_after_looks_that_saw_nothing_new(server: Server) -> None:
     room = Room([1, 2, 3])
 
-    await asyncio.wait_for(room.reception().lost(), 5)
+    await asyncio.wait_for(listening(room, server).lost(), 5)
 
     assert room.looks == 3 + LOOKS
 
@@ -66,10 +98,10 @@ async def test_reception_is_lost_after_looks_that_saw_nothing_new() -> None:
     ids=["packets", "signs-of-life", "now-and-then", "unknown"],
 )
 async def test_it_is_not_lost_while_something_comes_or_nothing_is_known(
-    packets: Iterable[int | None], signs: Iterable[int]
+    server: Server, packets: Iterable[int | None], signs: Iterable[int]
 ) -> None:
     room = Room(packets, signs)
-    looking = asyncio.create_task(room.reception().lost())
+    looking = asyncio.create_task(listening(room, server).lost())
     while room.looks < 100 and not looking.done():  # noqa: ASYNC110 - the room is asked without a pause
         await asyncio.sleep(0)
 
@@ -77,11 +109,31 @@ async def test_it_is_not_lost_while_something_comes_or_nothing_is_known(
     looking.cancel()
 
 
-async def test_it_is_back_when_something_comes_and_not_when_nothing_is_known() -> None:
-    room = Room([*[5] * (LOOKS + 1), None, 5, 0, 1])
-    listening = room.reception()
-    await asyncio.wait_for(listening.lost(), 5)
+async def test_it_is_lost_as_soon_as_the_server_does_not_answer_either(
+    monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setattr(reception, "LOOKS", 10**9)
+    monkeypatch.setattr(reception, "ANSWERS_WITHIN_SECONDS", 0.05)
+    server.answers.clear()
 
-    await asyncio.wait_for(listening.back(), 5)
+    await asyncio.wait_for(listening(Room([1]), server).lost(), 5)
+
+    assert server.asked == 1
+
+
+async def test_a_server_that_answers_is_not_asked_again_at_once(server: Server) -> None:
+    listens = listening(Room([1]), server)
+    for _ in range(3):
+        await asyncio.wait_for(listens.lost(), 5)
+
+    assert server.asked <= 1
+
+
+async def test_it_is_back_when_something_comes_and_not_when_nothing_is_known(server: Server) -> None:
+    room = Room([*[5] * (LOOKS + 1), None, 5, 0, 1])
+    listens = listening(room, server)
+    await asyncio.wait_for(listens.lost(), 5)
+
+    await asyncio.wait_for(listens.back(), 5)
 
     assert room.looks == LOOKS + 5, "the client had given a connection up"

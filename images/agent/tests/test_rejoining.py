@@ -9,11 +9,11 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from livekit.rtc._proto.stats_pb2 import RtcStats
 
-from voice_agent.call import reception, rejoining
+from voice_agent.call import rejoining
 from voice_agent.call.fence import Fence
 from voice_agent.call.live import Call
+from voice_agent.call.reception import Reception
 from voice_agent.call.rejoining import Rejoining
 from voice_agent.call.snapshot import CallIdentity
 from voice_agent.tether.wire import Ending
@@ -24,18 +24,7 @@ class Room:
 
     def __init__(self) -> None:
         self.name = "RM_1"
-        self.quiet = asyncio.Event()
-        """Set while nothing comes."""
-        self.looks = 0
-        self._received = 0
         self._heard: dict[str, Callable[[], None]] = {}
-
-    async def get_rtc_stats(self) -> SimpleNamespace:
-        self.looks += 1
-        self._received += not self.quiet.is_set()
-        stats = RtcStats()
-        stats.candidate_pair.candidate_pair.packets_received = self._received
-        return SimpleNamespace(publisher_stats=[], subscriber_stats=[stats])
 
     @property
     def sid(self) -> Awaitable[str]:
@@ -59,11 +48,27 @@ class Room:
             self._heard[event]()
 
 
+class Heard:
+    """A reception that is lost and back when the test says so."""
+
+    def __init__(self) -> None:
+        self.is_lost, self.is_back = asyncio.Event(), asyncio.Event()
+        self.losses = 0
+
+    async def lost(self) -> None:
+        await self.is_lost.wait()
+        self.is_lost.clear()
+        self.losses += 1
+
+    async def back(self) -> None:
+        await self.is_back.wait()
+
+
 class Watched:
     """A call that is watched, and what was told of it: epochs in the room, names to the keepers."""
 
     def __init__(self, ending: Ending | None = None) -> None:
-        self.room = Room()
+        self.room, self.reception = Room(), Heard()
         self.call = cast(
             Call,
             SimpleNamespace(
@@ -97,7 +102,8 @@ class Watched:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        watch = Rejoining(self.call, cast(Fence, self), self.renamed, self.away, self.is_cut_off)
+        reception = cast(Reception, self.reception)
+        watch = Rejoining(self.call, cast(Fence, self), reception, self.renamed, self.away, self.is_cut_off)
         watch.start()
         try:
             yield
@@ -196,37 +202,29 @@ async def test_a_moment_without_livekit_changes_nothing(monkeypatch: pytest.Monk
     assert (watched.said, watched.told) == ([3], [])
 
 
-@pytest.fixture
-def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reception, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(reception, "LOOK_AGAIN_SECONDS", 0.0)
-
-
-@pytest.mark.usefixtures("looks_at_once")
 async def test_a_call_is_let_go_of_while_nothing_comes_though_the_connection_was_not_closed() -> None:
     watched = Watched()
     async with watched.watching():
-        watched.room.quiet.set()
+        watched.reception.is_lost.set()
         await asyncio.wait_for(watched.cut_off.wait(), 5)
         assert (watched.said, watched.told) == ([], [])
-        watched.room.quiet.clear()
+        watched.reception.is_back.set()
         await asyncio.wait_for(watched.told_on.wait(), 5)
 
     assert (watched.said, watched.told) == ([], ["RM_1/caller"]), "it is the same participant"
     assert not watched.let_go.is_set()
 
 
-@pytest.mark.usefixtures("looks_at_once")
 async def test_a_client_that_has_noticed_by_itself_is_given_its_own_time() -> None:
     watched = Watched()
     async with watched.watching():
-        watched.room.quiet.set()
         watched.room.is_lost()
-        async with asyncio.timeout(5):
-            while watched.room.looks < 3 * reception.LOOKS:  # noqa: ASYNC110 - the room is asked without a pause
-                await asyncio.sleep(0)
+        watched.reception.is_lost.set()
+        await turns()
+        assert watched.reception.losses == 1
         assert not watched.cut_off.is_set()
         watched.room.comes_back("RM_1")
+        watched.reception.is_lost.set()
         await asyncio.wait_for(watched.cut_off.wait(), 5)
 
     assert (watched.said, watched.told) == ([3], [])

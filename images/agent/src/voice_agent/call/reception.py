@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 
+import aiohttp
 from livekit import rtc
+from livekit.agents.utils.aio import cancel_and_wait
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
+"""A look costs some 2 ms of a processor."""
 LOOK_AGAIN_SECONDS = 0.25
 """After a look that saw nothing new."""
-LOOKS = 8
-"""That see nothing new, before nothing comes: 2.75 s. Where nobody speaks, the server asks for a sign of life every 2 s
-(livekit-server 1.13.5, pkg/rtc/transport.go) on each connection, and libwebrtc does so every 2.5 s. Looks are counted,
-since a process that has stood still has not heard what waits for it."""
-_ANSWER_SECONDS = 1.0
+LOOKS = 10
+"""That see nothing new, before nothing comes: 2.75 s. Where no track is published, the server asks for a sign of life
+every 2 s (livekit-server 1.13.5, pkg/rtc/transport.go). Looks are counted, since a process that has stood still has not
+heard what waits for it."""
+ANSWERS_WITHIN_SECONDS = 1.0
+"""If nothing new is seen, the server is asked; where it does not answer either, nothing comes."""
+ASK_AGAIN_SECONDS = 10.0
+"""After an answer: there may be calls in which nothing is published."""
+_COUNTED_WITHIN_SECONDS = 1.0
 
 
 class Reception:
@@ -21,23 +30,53 @@ class Reception:
 
     Args:
         room: of the call.
+        url: LIVEKIT_URL.
     """
 
-    def __init__(self, room: rtc.Room) -> None:
+    def __init__(self, room: rtc.Room, url: str) -> None:
         self._room = room
+        # Of wss:// https://.
+        self._url = url.replace("ws", "http", 1)
         self._received: int | None = None
+        self._answered_at = -math.inf
 
     async def lost(self) -> None:
-        """Return when nothing has come for `LOOKS` looks."""
-        looks = 0
-        while looks < LOOKS:
-            await asyncio.sleep(LOOK_AGAIN_SECONDS if looks else LOOK_SECONDS)
-            looks = looks + 1 if await self._heard() is False else 0
+        """Return when nothing has come for `LOOKS` looks, or for some, while the server did not answer."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if await self._heard() is False and await self._stays_lost():
+                return
+
+    async def _stays_lost(self) -> bool:
+        """Look again until something has come, or it is believed that nothing does."""
+        asking = asyncio.create_task(self._answers(), name="ask LiveKit")
+        try:
+            for _ in range(LOOKS - 1):
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                if await self._heard() is not False:
+                    return False
+                if asking.done() and not asking.result():
+                    return True
+        finally:
+            await cancel_and_wait(asking)
+        return True
 
     async def back(self) -> None:
         """Return when something has come."""
         while not await self._heard():  # noqa: ASYNC110 - only looking tells
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def _answers(self) -> bool:
+        """Whether the server answers by HTTP, whatever it says, or did a while ago."""
+        if time.monotonic() - self._answered_at < ASK_AGAIN_SECONDS:
+            return True
+        asking = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWERS_WITHIN_SECONDS), trust_env=True)
+        try:
+            async with asking as session, session.get(self._url, allow_redirects=False):
+                self._answered_at = time.monotonic()
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+        return True
 
     async def _heard(self) -> bool | None:
         """Whether something has come since the last look; None if that cannot be known."""
@@ -50,7 +89,7 @@ class Reception:
     async def _look(self) -> int | None:
         """How many packets and signs of life have come in all; None if the room is not connected."""
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(_COUNTED_WITHIN_SECONDS):
                 stats = await self._room.get_rtc_stats()
         except (RuntimeError, TimeoutError):
             return None

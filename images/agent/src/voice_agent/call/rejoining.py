@@ -36,6 +36,7 @@ class Rejoining:
     Args:
         call: whose identity is changed.
         fence: told to say again that this agent has the call.
+        reception: of the call's room.
         renamed: called when the call has a new name, or is this agent's again.
         away: called when LiveKit cannot be reached.
         cut_off: called instead where the connection was not closed, and nothing comes.
@@ -45,6 +46,7 @@ class Rejoining:
         self,
         call: Call,
         fence: Fence,
+        reception: Reception,
         renamed: Callable[[], Awaitable[None]],
         away: Callable[[], Awaitable[None]],
         cut_off: Callable[[], Awaitable[None]],
@@ -55,7 +57,7 @@ class Rejoining:
         self._renamed = renamed
         self._away = away
         self._cut_off = cut_off
-        self._reception = Reception(self._room)
+        self._reception = reception
         self._known_as = call.identity.room_sid
         """The room of which the keepers have been told."""
         self._changed = asyncio.Event()

@@ -20,6 +20,7 @@ from voice_agent.call.handover.offer import Offer
 from voice_agent.call.keeping import Keeping
 from voice_agent.call.live import Call
 from voice_agent.call.process import Prepared, prepared
+from voice_agent.call.reception import Reception
 from voice_agent.call.rejoining import Rejoining
 from voice_agent.call.snapshot import CallIdentity
 from voice_agent.settings import SettingsError
@@ -152,7 +153,9 @@ async def answer_for(
 
     call.context.add_shutdown_callback(leave)
     keeping.keep()
-    rejoining = Rejoining(call, fence, keeping.renew, keeping.abandon, partial(keeping.abandon, cut_off=True))
+    reception = Reception(call.context.room, ready.settings.livekit_url)
+    cut_off = partial(keeping.abandon, cut_off=True)
+    rejoining = Rejoining(call, fence, reception, keeping.renew, keeping.abandon, cut_off)
     rejoining.start()
     call.context.add_shutdown_callback(rejoining.aclose)
 
