@@ -53,7 +53,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.is_lost, self.is_back = asyncio.Event(), asyncio.Event()
-        self.losses = 0
+        self.losses = self.failures = 0
 
     async def lost(self) -> None:
         await self.is_lost.wait()
@@ -62,6 +62,9 @@ class Heard:
 
     async def back(self) -> None:
         await self.is_back.wait()
+        if self.failures:
+            self.failures -= 1
+            raise OSError("no more threads")
 
 
 class Watched:
@@ -202,8 +205,13 @@ async def test_a_moment_without_livekit_changes_nothing(monkeypatch: pytest.Monk
     assert (watched.said, watched.told) == ([3], [])
 
 
-async def test_a_call_is_let_go_of_while_nothing_comes_though_the_connection_was_not_closed() -> None:
+@pytest.mark.parametrize("failures", [0, 1])
+async def test_a_call_is_let_go_of_while_nothing_comes_though_the_connection_was_not_closed(
+    monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    monkeypatch.setattr(rejoining, "RETRY_SECONDS", 0.0)
     watched = Watched()
+    watched.reception.failures = failures
     async with watched.watching():
         watched.reception.is_lost.set()
         await asyncio.wait_for(watched.cut_off.wait(), 5)

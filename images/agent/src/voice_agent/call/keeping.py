@@ -105,9 +105,9 @@ class Keeping:
         if self._tether is not None:
             self._tether.put_state({})
 
-    def _leave_alive(self, tether: Tether, *, cut_off: bool = False) -> None:
+    def _leave_alive(self, tether: Tether) -> None:
         if not self._broke:
-            tether.put_state({LEAVING: True} | ({CUT_OFF: self._call.identity.epoch} if cut_off else {}))
+            tether.put_state({LEAVING: True})
 
     def keep(self) -> None:
         """Begin to keep snapshots: the conversation is in place."""
@@ -162,7 +162,11 @@ class Keeping:
         tether, self._tether = self._tether, None
         self._sequence = tether.sequence
         await self._stop()
-        self._leave_alive(tether, cut_off=cut_off)
+        if cut_off and not self._broke:
+            # Without it the keepers would take the process for dead, and ask nobody.
+            await tether.tell_state({LEAVING: True, CUT_OFF: self._call.identity.epoch})
+        else:
+            self._leave_alive(tether)
         await tether.__aexit__(None, None, None)
 
     async def _stop(self) -> None:

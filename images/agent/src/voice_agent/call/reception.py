@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 
 import aiohttp
 from livekit import rtc
 from livekit.agents.utils.aio import cancel_and_wait
+
+logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 """A look costs some 2 ms of a processor."""
@@ -21,7 +24,7 @@ heard what waits for it."""
 ANSWERS_WITHIN_SECONDS = 1.0
 """If nothing new is seen, the server is asked; where it does not answer either, nothing comes."""
 ASK_AGAIN_SECONDS = 10.0
-"""After an answer: there may be calls in which nothing is published."""
+"""Where nothing is published, there is little to see, and looks alone decide."""
 _COUNTED_WITHIN_SECONDS = 1.0
 
 
@@ -35,10 +38,9 @@ class Reception:
 
     def __init__(self, room: rtc.Room, url: str) -> None:
         self._room = room
-        # Of wss:// https://.
         self._url = url.replace("ws", "http", 1)
         self._received: int | None = None
-        self._answered_at = -math.inf
+        self._asked_at = -math.inf
 
     async def lost(self) -> None:
         """Return when nothing has come for `LOOKS` looks, or for some, while the server did not answer."""
@@ -52,10 +54,12 @@ class Reception:
         asking = asyncio.create_task(self._answers(), name="ask LiveKit")
         try:
             for _ in range(LOOKS - 1):
+                # Before the look: a process that has stood still finds the time for an answer over.
+                unanswered = asking.done() and not asking.result()
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
                 if await self._heard() is not False:
                     return False
-                if asking.done() and not asking.result():
+                if unanswered:
                     return True
         finally:
             await cancel_and_wait(asking)
@@ -67,16 +71,27 @@ class Reception:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def _answers(self) -> bool:
-        """Whether the server answers by HTTP, whatever it says, or did a while ago."""
-        if time.monotonic() - self._answered_at < ASK_AGAIN_SECONDS:
+        """Whether the server answers by HTTP, whatever it says; also if it was asked a while ago."""
+        if time.monotonic() - self._asked_at < ASK_AGAIN_SECONDS:
             return True
-        asking = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWERS_WITHIN_SECONDS), trust_env=True)
+        self._asked_at = time.monotonic()
         try:
-            async with asking as session, session.get(self._url, allow_redirects=False):
-                self._answered_at = time.monotonic()
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            async with asyncio.timeout(ANSWERS_WITHIN_SECONDS), aiohttp.ClientSession(trust_env=True) as session:
+                while not await self._answer(session):  # noqa: ASYNC110 - only asking tells
+                    await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        except TimeoutError:
             return False
+        except Exception:
+            # Looks alone can tell, too.
+            logger.exception("LiveKit could not be asked whether it is there")
         return True
+
+    async def _answer(self, session: aiohttp.ClientSession) -> bool:
+        try:
+            async with session.get(self._url, allow_redirects=False):
+                return True
+        except (aiohttp.ClientError, OSError):
+            return False
 
     async def _heard(self) -> bool | None:
         """Whether something has come since the last look; None if that cannot be known."""

@@ -97,13 +97,17 @@ class Rejoining:
         self._let_go(self._away, "LiveKit cannot be reached")
 
     async def _listen(self) -> None:
+        lost = False
         while True:
             try:
-                await self._reception.lost()
-                if self._waits:  # the client has noticed: it is given its own time
-                    continue
-                self._let_go(self._cut_off, "nothing comes from LiveKit")
+                if not lost:
+                    await self._reception.lost()
+                    if self._waits:  # the client has noticed: it is given its own time
+                        continue
+                    self._let_go(self._cut_off, "nothing comes from LiveKit")
+                    lost = True
                 await self._reception.back()
+                lost = False
                 self._heard = True
                 self._changed.set()
             except Exception:
@@ -133,7 +137,7 @@ class Rejoining:
                 await self._look()
             except Exception:
                 # The call itself goes on.
-                logger.exception("not everybody was told that the call is in another room now; once more")
+                logger.exception("not everybody was told where the call is now; once more")
                 await asyncio.sleep(RETRY_SECONDS)
                 self._returned = True
                 self._changed.set()

@@ -114,10 +114,9 @@ class Brain:
 
     def on_lost(self, call: Tethered, loss: Loss) -> None:
         """See `Watcher`."""
-        loss = self._fleet.how(call, loss)
+        loss = self._fleet.missed(call, loss)
         logger.warning("call %s is out of sight (%s)", call.call, loss, extra={"lost_pod": call.pod})
         metrics.LOSSES.labels(loss).inc()
-        self._fleet.missed(call, loss)
         self._missed.set()
 
     def on_goodbye(self, call: Tethered, ending: Ending) -> None:

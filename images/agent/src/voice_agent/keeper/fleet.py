@@ -127,13 +127,14 @@ class Fleet:
             deaths = known.deaths.told(state, call.epoch, self._clock())
             self._known[call.call] = replace(known, state=state, deaths=deaths)
 
-    def missed(self, call: Tethered, loss: Loss) -> None:
-        """`call` is out of sight."""
-        loss = self.how(call, loss)
+    def missed(self, call: Tethered, loss: Loss) -> Loss:
+        """`call` is out of sight; returns how, by what its agent has told before, too."""
         known = self._known.get(call.call)
+        if known and known.call == call and known.state.get(CUT_OFF) == call.epoch and loss is Loss.CLOSED:
+            loss = Loss.CUT_OFF
         if known and not known.loss and call != known.call and call.epoch == known.call.epoch:
             # Another has gone on in its place.
-            return
+            return loss
         if known is None:
             self._known[call.call] = Known(call, loss=loss, lost_at=self._clock())
         elif known.call == call and known.loss:
@@ -141,12 +142,7 @@ class Fleet:
         elif call.rank >= known.call.rank:
             deaths = known.deaths if known.call == call else Deaths(known.died)
             self._known[call.call] = replace(known, call=call, loss=loss, lost_at=self._clock(), deaths=deaths)
-
-    def how(self, call: Tethered, loss: Loss) -> Loss:
-        """How `call` went out of sight, by what its agent has told before, too."""
-        known = self._known.get(call.call)
-        cut_off = known is not None and known.call == call and known.state.get(CUT_OFF) == call.epoch
-        return Loss.CUT_OFF if loss is Loss.CLOSED and cut_off else loss
+        return loss
 
     def ended(self, call: Tethered, ending: Ending) -> None:
         """The agent of `call` has said goodbye."""

@@ -18,7 +18,7 @@ LOOK_AGAIN_SECONDS = 0.5
 """After a look that failed."""
 ANSWERS_WITHIN_SECONDS = 1.0
 FAILURES = 3
-"""In a row, before the lead is given up. An agent that is cut off with its keeper lets go of its call after 3 to 5 s,
+"""In a row, before the lead is given up. An agent that is cut off with its keeper lets go of its call after 2 to 5 s,
 and another keeper leads not long after that."""
 # Asked for by a name that no room has, the answer is short however many rooms there are.
 _NO_ROOM = "-"
