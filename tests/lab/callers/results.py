@@ -83,6 +83,10 @@ class AgentStay:
     left: float | None
 
 
+def _there(stay: AgentStay, moment: float) -> bool:
+    return stay.joined <= moment and (stay.left is None or moment < stay.left)
+
+
 @dataclass(frozen=True)
 class CallReport:
     """One call as its caller lived it.
@@ -127,8 +131,17 @@ class CallReport:
 
     @property
     def agent_died(self) -> bool:
-        """Whether a pod that served the call was killed without a warning."""
-        return not set(self.killed).isdisjoint(self.pods)
+        """Whether a pod that had the call was killed without a warning.
+
+        It may have taken the call over a moment before, and not answered yet.
+        """
+        return not set(self.killed).isdisjoint([*self.pods, *(stay.pod for stay in self.agents if self._alone(stay))])
+
+    def _alone(self, stay: AgentStay) -> bool:
+        """Whether no other agent was there for some of the stay: one that waits to take the call over is not alone."""
+        others = [other for other in self.agents if other is not stay]
+        moments = [stay.joined, *(other.left for other in others if other.left is not None)]
+        return any(_there(stay, moment) and not any(_there(other, moment) for other in others) for moment in moments)
 
     @property
     def measured(self) -> bool:

@@ -274,6 +274,16 @@ def test_where_an_agent_was_killed_the_turn_under_way_may_be_lost_and_nothing_el
     assert not forgotten.when_killed({"pod-a"}).ok
 
 
+def test_a_turn_may_be_lost_with_an_agent_that_had_the_call_and_not_with_one_that_waited_for_it() -> None:
+    comes, goes = AgentJoined(3.0, "b", "pod-b"), AgentLeft(4.0, "a")
+    lost = [asked(2, 5.0), Lost(20.0, 2), AgentJoined(21.0, "c", "pod-c"), asked(3, 22.0)]
+    had_it = call_of(asked(1, 0.6), answer(1, 1.6), comes, goes, *lost, answer(3, 23.0, agent="c"))
+    waited = call_of(asked(1, 0.6), answer(1, 1.6), comes, *lost, answer(3, 23.0))
+
+    assert had_it.when_killed({"pod-b"}).ok, "though it has not answered"
+    assert not waited.when_killed({"pod-b"}).ok
+
+
 def test_a_machine_that_stood_still_is_told_apart_from_a_fault() -> None:
     lost = call_of(asked(1, 0.0), answer(1, 1.0), asked(2, 5.0), Lost(20.0, 2))
     with pytest.raises(AssertionError, match="question 2"):
