@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from lab.callers import CallFleet, CallPlan, Summary
+from lab.cluster import LAB_NAMESPACE
+from lab.disruptions.surroundings import LIVEKIT
 from lab.stage import Stage
 
 pytestmark = pytest.mark.cluster
@@ -23,9 +25,9 @@ OUTAGE_SECONDS = 75
 
 @contextmanager
 def _livekit_gone(stage: Stage) -> Iterator[None]:
-    lab = stage.kubectl.in_namespace("lab")
+    lab = stage.kubectl.in_namespace(LAB_NAMESPACE)
     lab.run("scale", "deployment/livekit", "--replicas=0")
-    lab.run("wait", "--for=delete", "pod", "-l", "app=livekit", "--timeout=60s")
+    lab.run("wait", "--for=delete", "pod", "-l", LIVEKIT, "--timeout=60s")
     try:
         yield
     finally:

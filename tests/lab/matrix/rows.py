@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -256,6 +257,14 @@ async def _frozen(scene: Scene) -> Effect:
     return Effect.died(began, {scene.busy})
 
 
+def _for_a_while(cut_off: AbstractContextManager[None]) -> float:
+    """Have something cut off for CUT_OFF_SECONDS; returns since when it was."""
+    with cut_off:
+        began = time.time()
+        time.sleep(CUT_OFF_SECONDS)
+    return began
+
+
 @_row("node-cut-off", f"node cut off for {CUT_OFF_SECONDS:.0f} s, then back", Promise.NODE, arguments=SPREAD)
 async def _node_cut_off(scene: Scene) -> Effect:
     stage = scene.stage
@@ -266,25 +275,13 @@ async def _node_cut_off(scene: Scene) -> Effect:
         await asyncio.to_thread(stage.wait_gone, {scene.busy})
         await asyncio.to_thread(fleet.wait_ready, stage)
     pods = stage.workers_on(node)
-
-    def cut() -> float:
-        with surroundings.node_cut_off(stage, node):
-            began = time.time()
-            time.sleep(CUT_OFF_SECONDS)
-        return began
-
-    return Effect.died(await asyncio.to_thread(cut), pods)
+    return Effect.died(await asyncio.to_thread(_for_a_while, surroundings.node_cut_off(stage, node)), pods)
 
 
 @_row("livekit-cut-off", f"a worker cut off from LiveKit for {CUT_OFF_SECONDS:.0f} s, then back", Promise.NODE)
 async def _livekit_cut_off(scene: Scene) -> Effect:
-    def cut() -> float:
-        with surroundings.cut_off_from_livekit(scene.stage, scene.busy):
-            began = time.time()
-            time.sleep(CUT_OFF_SECONDS)
-        return began
-
-    return Effect.died(await asyncio.to_thread(cut), {scene.busy})
+    cut_off = surroundings.cut_off_from_livekit(scene.stage, scene.busy)
+    return Effect.died(await asyncio.to_thread(_for_a_while, cut_off), {scene.busy})
 
 
 @_row(
@@ -295,12 +292,7 @@ async def _livekit_cut_off(scene: Scene) -> Effect:
 )
 async def _keepers_cut_off(scene: Scene) -> Effect:
     began = time.time()
-
-    def cut() -> None:
-        with surroundings.keepers_cut_off(scene.stage):
-            time.sleep(CUT_OFF_SECONDS)
-
-    await asyncio.to_thread(cut)
+    await asyncio.to_thread(_for_a_while, surroundings.keepers_cut_off(scene.stage))
     return Effect(began)
 
 
