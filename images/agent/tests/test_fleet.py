@@ -13,7 +13,7 @@ from livekit import api
 from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
 from voice_agent.keeper.brain import Brain
 from voice_agent.keeper.calls import text
-from voice_agent.keeper.fleet import Fleet, Move
+from voice_agent.keeper.fleet import Fleet, Known, Move
 from voice_agent.keeper.reach import Reach
 from voice_agent.keeper.relapses import LASTS_SECONDS
 from voice_agent.keeper.routes import CALLS_PATH, Routes
@@ -142,6 +142,61 @@ def test_the_last_moves_of_calls_that_are_over_are_kept(fleet: Fleet) -> None:
 
 def rest(call: Tethered) -> tuple[Any, ...]:
     return tuple(getattr(call, name) for name in list(Tethered.__dataclass_fields__)[2:])
+
+
+def test_the_agent_with_the_highest_epoch_has_the_call(fleet: Fleet) -> None:
+    fleet.seen(NEXT)
+
+    fleet.missed(FIRST, Loss.CLOSED)
+    assert not fleet.lost
+    fleet.ended(FIRST, Ending.HANDED_OVER)
+    assert [known.call for known in fleet.calls] == [NEXT]
+
+
+def test_a_call_that_was_lost_is_found_again(fleet: Fleet) -> None:
+    fleet.missed(FIRST, Loss.CLOSED)
+    fleet.seen(FIRST)
+
+    assert fleet.calls == [Known(FIRST)]
+
+
+def test_a_loss_is_as_old_as_its_first_notice(fleet: Fleet, clock: Clock) -> None:
+    first_notice = clock.now
+    fleet.missed(FIRST, Loss.SILENT)
+    clock.now += 1.0
+    fleet.missed(FIRST, Loss.CLOSED)
+
+    [known] = fleet.lost
+    assert (known.loss, known.lost_at) == (Loss.CLOSED, first_notice)
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+def test_a_call_is_over_when_its_agent_wished_so(fleet: Fleet, clock: Clock, ending: Ending) -> None:
+    fleet.ended(FIRST, ending)
+
+    assert fleet.is_over("AD_1") == (ending is Ending.FINISHED)
+    clock.now += 2 * 3600.0
+    fleet.ended(replace(NEXT, room_sid="RM_2"), Ending.FINISHED)
+    assert not fleet.is_over("AD_1")
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+def test_it_is_known_which_agent_has_left_because_its_caller_had_and_when(
+    fleet: Fleet, clock: Clock, ending: Ending
+) -> None:
+    fleet.ended(FIRST, ending)
+    clock.now += 7.0
+
+    assert fleet.left("AD_1") == ((FIRST, 7.0) if ending is Ending.CALLER_LEFT else None)
+    assert fleet.left("AD_2") is None
+
+
+def test_a_call_that_goes_on_under_another_name_is_not_over(fleet: Fleet) -> None:
+    fleet.ended(FIRST, Ending.FINISHED)
+
+    fleet.seen(replace(FIRST, epoch=2, room_sid="RM_made_anew"))
+
+    assert not fleet.is_over("AD_1")
 
 
 def test_a_goodbye_without_a_successor_is_forgotten(fleet: Fleet, clock: Clock) -> None:

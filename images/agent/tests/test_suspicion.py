@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from livekit import api
-from livekit.agents.utils.aio import cancel_and_wait
 
-from voice_agent.keeper import recovery
-from voice_agent.keeper.alone import AlwaysLeading, NoPeers, UnknownPods
-from voice_agent.keeper.brain import FOUND_AT_A_TIME, Brain
-from voice_agent.keeper.fleet import Fleet, Known
-from voice_agent.keeper.recovery import Result
+from voice_agent.keeper.fleet import Fleet
 from voice_agent.keeper.suspicion import TOGETHER_SECONDS, Suspicion
-from voice_agent.state.memory import MemoryStore
 from voice_agent.tether.server import Sight
-from voice_agent.tether.wire import RESTORING, Ending, Loss, Tethered
+from voice_agent.tether.wire import Loss, Tethered
 
 
 def a_call(number: int, *, pod: str = "one", node: str = "node", epoch: int = 1) -> Tethered:
@@ -345,170 +337,3 @@ def test_of_a_pod_that_only_falls_silent_it_is_not() -> None:
     lost = [a_call(1), a_call(2)]
 
     assert judge(a_fleet([], lost, Loss.SILENT), Witnesses(living=["one"], in_room=lost)) == []
-
-
-def test_the_agent_with_the_highest_epoch_has_the_call() -> None:
-    fleet = a_fleet([a_call(1, epoch=2, pod="two")], [])
-
-    fleet.missed(a_call(1), Loss.CLOSED)
-    assert not fleet.lost
-    fleet.ended(a_call(1), Ending.HANDED_OVER)
-    assert [known.call.pod for known in fleet.calls] == ["two"]
-
-
-def test_a_call_that_was_lost_is_found_again() -> None:
-    fleet = a_fleet([], [a_call(1)])
-
-    fleet.seen(a_call(1))
-
-    assert fleet.calls == [Known(a_call(1))]
-
-
-def test_a_loss_is_as_old_as_its_first_notice() -> None:
-    now = [0.0]
-    fleet = Fleet(clock=lambda: now[0])
-    fleet.seen(a_call(1))
-    fleet.missed(a_call(1), Loss.SILENT)
-    now[0] = 1.0
-    fleet.missed(a_call(1), Loss.CLOSED)
-
-    [known] = fleet.lost
-    assert (known.loss, known.lost_at) == (Loss.CLOSED, 0.0)
-
-
-@pytest.mark.parametrize("ending", list(Ending))
-def test_a_call_is_over_when_its_agent_wished_so(ending: Ending) -> None:
-    now = [0.0]
-    fleet = Fleet(clock=lambda: now[0])
-    fleet.ended(a_call(1), ending)
-
-    assert fleet.is_over("AD_1") == (ending is Ending.FINISHED)
-    now[0] = 2 * 3600.0
-    fleet.ended(a_call(2), Ending.FINISHED)
-    assert not fleet.is_over("AD_1")
-
-
-@pytest.mark.parametrize("ending", list(Ending))
-def test_it_is_known_which_agent_has_left_because_its_caller_had_and_when(ending: Ending) -> None:
-    now = [5.0]
-    fleet = Fleet(clock=lambda: now[0])
-    fleet.seen(a_call(1))
-    fleet.ended(a_call(1), ending)
-    now[0] += 7.0
-
-    assert fleet.left("AD_1") == ((a_call(1), 7.0) if ending is Ending.CALLER_LEFT else None)
-    assert fleet.left("AD_2") is None
-
-
-def test_a_call_that_goes_on_under_another_name_is_not_over() -> None:
-    fleet = Fleet()
-    fleet.seen(a_call(1))
-    fleet.ended(a_call(1), Ending.FINISHED)
-
-    fleet.seen(replace(a_call(1, epoch=2), room_sid="RM_made_anew"))
-
-    assert not fleet.is_over("AD_1")
-
-
-async def test_of_callers_who_are_found_waiting_a_bounded_number_is_recovered_at_a_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Rooms:
-        """LiveKit, which does not answer before it is let."""
-
-        def __init__(self) -> None:
-            self.room = self
-            self.let = asyncio.Event()
-
-        async def list_rooms(self, _: api.ListRoomsRequest) -> api.ListRoomsResponse:
-            await self.let.wait()
-            return api.ListRoomsResponse()
-
-        async def list_participants(self, _: api.ListParticipantsRequest) -> api.ListParticipantsResponse:
-            return api.ListParticipantsResponse()
-
-    monkeypatch.setattr(recovery, "ROOM_STAYS_SECONDS", 0.0)
-    rooms = Rooms()
-    brain = Brain(cast(api.LiveKitAPI, rooms), MemoryStore(), AlwaysLeading(), UnknownPods(), NoPeers())
-    tethered = a_call(99)
-    brain.on_call(tethered)
-    waiting = [a_call(number) for number in range(FOUND_AT_A_TIME + 1)]
-
-    assert [brain.recover_found(call) for call in waiting] == [True] * FOUND_AT_A_TIME + [False]
-    assert brain.rooms() == {call.room_sid for call in [*waiting[:-1], tethered]}
-    rooms.let.set()
-    async with asyncio.timeout(5):
-        while brain.rooms() != {tethered.room_sid}:  # noqa: ASYNC110 - the recoveries change it
-            await asyncio.sleep(0.01)
-    assert brain.recover_found(waiting[-1])
-
-
-async def test_a_lost_call_may_be_had_by_another_only_while_this_keeper_has_it_taken_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    taken_up = asyncio.Event()
-
-    class Sends:
-        """An agent that never comes."""
-
-        async def run(self, *_: object, **__: object) -> Result:
-            taken_up.set()
-            await asyncio.Event().wait()
-            raise AssertionError
-
-    nobody = cast(api.LiveKitAPI, SimpleNamespace(room=None))
-    brain = Brain(nobody, MemoryStore(), AlwaysLeading(), UnknownPods(), NoPeers())
-    monkeypatch.setattr(brain, "_recovery", Sends())
-    call = a_call(1)
-    brain.on_call(call)
-    assert not brain.recovers(call.call)
-    brain.on_lost(call, Loss.CLOSED)
-    # It may be its own connection that broke.
-    assert not brain.recovers(call.call)
-    looking = asyncio.create_task(brain.run())
-    try:
-        await asyncio.wait_for(taken_up.wait(), 20)
-        assert brain.recovers(call.call)
-        next_one = replace(call, epoch=3)
-        brain.on_call(next_one)
-        assert not brain.recovers(call.call), "it has an agent"
-        brain.on_state(next_one, {RESTORING: 3})
-        brain.on_lost(next_one, Loss.CLOSED)
-        assert brain.died(call.call) == 1
-        assert not brain.recovers(call.call), "another would not know what the keepers tell theirs"
-    finally:
-        await cancel_and_wait(looking)
-
-
-async def test_a_call_that_loses_every_agent_is_not_sent_the_third_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[int] = []
-    third = asyncio.Event()
-
-    class Recovers:
-        """Finds an agent at once, which dies at once."""
-
-        async def run(self, call: Tethered, recovered: Callable[[], None], *_: object, **__: object) -> Result:
-            sent.append(call.epoch)
-            recovered()
-            following = replace(call, epoch=call.epoch + 1)
-            brain.on_call(following)
-            asyncio.get_running_loop().call_later(0.01, brain.on_lost, following, Loss.CLOSED)
-            if len(sent) == 3:
-                third.set()
-            return Result.RECOVERED
-
-    nobody = cast(api.LiveKitAPI, SimpleNamespace(room=None))
-    brain = Brain(nobody, MemoryStore(), AlwaysLeading(), UnknownPods(), NoPeers())
-    monkeypatch.setattr(brain, "_recovery", Recovers())
-    looking = asyncio.create_task(brain.run())
-    try:
-        brain.on_call(a_call(1))
-        brain.on_lost(a_call(1), Loss.CLOSED)
-        async with asyncio.timeout(20):
-            while len(sent) < 2:  # noqa: ASYNC110 - the brain looks by itself
-                await asyncio.sleep(0.01)
-            second_at = time.monotonic()
-            await third.wait()
-        assert time.monotonic() - second_at >= 1.0
-    finally:
-        await cancel_and_wait(looking)
