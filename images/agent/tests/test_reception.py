@@ -15,6 +15,7 @@ from livekit.agents.utils.aio import cancel_and_wait
 from livekit.rtc._proto.stats_pb2 import RtcStats
 
 from voice_agent.call import reception
+from voice_agent.call.datagrams import Datagrams
 from voice_agent.call.reception import LOOKS, Reception
 
 
@@ -89,6 +90,15 @@ async def test_reception_is_lost_after_looks_that_saw_nothing_new(server: Server
     await asyncio.wait_for(listening(room, server).lost(), 5)
 
     assert room.looks == 3 + LOOKS
+
+
+async def test_a_look_does_not_wait_for_its_time_when_datagrams_have_ceased(
+    monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setattr(reception, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(Datagrams, "ceased", lambda *_, **__: True)
+
+    await asyncio.wait_for(listening(Room([1, 2, 3]), server).lost(), 5)
 
 
 @pytest.mark.parametrize(
