@@ -31,7 +31,7 @@ class Offer:
 
     def __init__(self, call: str, assigned: asyncio.Event | None = None, metadata: str = "") -> None:
         self.id = call
-        self.job = SimpleNamespace(metadata=metadata)
+        self.job = SimpleNamespace(id=call, metadata=metadata, room=SimpleNamespace(name="room"))
         self.accepted: dict[str, str] | None = None
         self.rejected_for_good: bool | None = None
         self._assigned = assigned
@@ -78,6 +78,21 @@ async def test_a_full_pod_leaves_the_call_to_another(pod: Pod) -> None:
     assert second.rejected_for_good is False
     assigned.set()
     assert (await first).accepted is not None
+
+
+async def test_the_successor_that_a_dead_agent_had_called_takes_no_slot_besides_that_of_the_keepers(pod: Pod) -> None:
+    """A pod that takes up as many calls as it has slots would be full before the last of them."""
+    assigned = asyncio.Event()
+    called = Errand(kind=Kind.HANDOVER, caller="caller", epoch=2)
+    sent = called.model_copy(update={"kind": Kind.RECOVERY, "epoch": 3})
+    first = asyncio.create_task(pod.offer(Offer("a", assigned, write(called))))
+    await asyncio.sleep(0)
+
+    assert (await pod.offer(Offer("b", metadata=write(sent)))).accepted is not None
+    another = sent.model_copy(update={"caller": "another caller in that room"})
+    assert (await pod.offer(Offer("c", metadata=write(another)))).accepted is None
+    assigned.set()
+    await first
 
 
 async def test_a_draining_pod_leaves_the_call_to_another(pod: Pod) -> None:
@@ -201,7 +216,7 @@ async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(
 class EndedProcess:
     """A call's process that has ended and is still listed, as for a moment each is."""
 
-    running_job = SimpleNamespace(job=SimpleNamespace(id="a", room=SimpleNamespace(name="r", sid="RM_1")))
+    running_job = SimpleNamespace(job=SimpleNamespace(id="a", metadata="", room=SimpleNamespace(name="r", sid="RM_1")))
     status = JobStatus.SUCCESS
     joined = 0
 

@@ -41,6 +41,19 @@ def test_a_call_that_is_promised_and_runs_counts_once() -> None:
     assert slots.taken == 1
 
 
+def test_two_agents_that_are_sent_to_one_call_take_one_slot_also_in_a_full_pod() -> None:
+    running = {"another"}
+    slots = Slots(2, lambda: running)
+
+    with slots.promise("a"):
+        with pytest.raises(NoFreeSlotError), slots.promise("b"):
+            pass
+        with slots.promise("a"):
+            assert slots.taken == 2
+        assert slots.taken == 2, "the first is still promised its own"
+    assert slots.taken == 1
+
+
 def test_a_promise_that_comes_to_nothing_frees_its_slot() -> None:
     slots = Slots(1, set)
 

@@ -9,6 +9,7 @@ forkserver, with Python's default, would die and take every call with it. Job pr
 """
 
 import signal
+from contextlib import suppress
 
 # livekit-agents imports these when a session starts, and when the agent first speaks.
 import livekit.agents.llm.async_toolset  # noqa: F401
@@ -18,9 +19,12 @@ import numpy.fft  # noqa: F401
 from livekit.agents.tokenize.basic import hyphenate_word
 
 import voice_agent.call.session  # noqa: F401
-from voice_agent.gemini import schemas
+from voice_agent.gemini import endpoint, schemas
 
 schemas.build()
 hyphenate_word("word")
+# If it cannot be read, whoever connects to Gemini says so.
+with suppress(OSError):
+    endpoint.trusted()
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -15,6 +15,7 @@ from multiprocessing.context import BaseContext
 from livekit.agents import AgentServer, JobRequest
 from livekit.agents.ipc.job_executor import JobExecutor, JobStatus
 from livekit.agents.ipc.supervised_proc import SupervisedProc
+from livekit.protocol import agent
 
 from voice_agent.call import errand as errands
 from voice_agent.call import process, session
@@ -46,6 +47,12 @@ PRELOAD = "voice_agent.worker.preload"
 
 # Lets a caller, or an operator who looks at the room, know which pod serves the call.
 POD_ATTRIBUTE = "voice-agent.pod"
+
+
+def _call_of(job: agent.Job) -> str:
+    """The call's name among those of this pod; all that are sent on errands to one have the same."""
+    errand = errands.read(job.metadata)
+    return job.id if errand is None else f"{job.room.name}/{errand.caller}"
 
 
 class CallServer(AgentServer):
@@ -88,7 +95,7 @@ class CallServer(AgentServer):
         )
         self._mp_ctx = processes
         self.rtc_session(session.answer, agent_name=settings.agent_name, on_request=self._on_request)
-        self.slots = Slots(settings.call_slots, self.running)
+        self.slots = Slots(settings.call_slots, self._calls)
         self.outcomes: Counter[Outcome] = Counter()
         self.registered = False
         self._acceptance = Acceptance(settings) if asks_gemini else None
@@ -180,10 +187,13 @@ class CallServer(AgentServer):
             await self._leave_to_another_pod(request, "outdated")
             return
         try:
-            with self.slots.promise(request.id):
+            with self.slots.promise(_call_of(request.job)):
                 await request.accept(attributes={POD_ATTRIBUTE: self._pod})
         except NoFreeSlotError:
             await self._leave_to_another_pod(request, "full")
+
+    def _calls(self) -> Collection[str]:
+        return {_call_of(info.job) for info in self.active_jobs}
 
     async def _leave_to_another_pod(self, request: JobRequest, reason: str) -> None:
         metrics.CALLS_REFUSED.labels(reason).inc()

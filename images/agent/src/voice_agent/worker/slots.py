@@ -20,19 +20,24 @@ class Slots:
     """Counts calls from the moment the pod promises to take one.
 
     A call is first promised (LiveKit then assigns it, and a process takes it over) and then running; it counts
-    once in the time in which it is both. `running` tells the IDs of running jobs.
+    once in the time in which it is both. It counts once, too, where two agents were sent to it, one of which will
+    leave: the successor that a dead agent had called, and the keepers' own.
+
+    Args:
+        total: how many there are.
+        running: tells the calls that run, each by any name that is its own.
     """
 
     def __init__(self, total: int, running: Callable[[], Collection[str]]) -> None:
         self.total = total
         self._running = running
         # Replaced, never changed: the load is also read in another thread.
-        self._promised: frozenset[str] = frozenset()
+        self._promised: tuple[str, ...] = ()
 
     @property
     def taken(self) -> int:
         """Slots with a call, or promised to one."""
-        return len(self._promised.union(self._running()))
+        return len(self._calls)
 
     @property
     def load(self) -> float:
@@ -41,17 +46,24 @@ class Slots:
         return 1.0 if taken >= self.total else ALMOST_FULL * taken / self.total
 
     @contextmanager
-    def promise(self, job: str) -> Iterator[None]:
-        """Hold a slot for `job` until it runs, or until it turns out that it will not.
+    def promise(self, call: str) -> Iterator[None]:
+        """Hold a slot for `call` until it runs, or until it turns out that it will not.
 
         Raises:
             NoFreeSlotError: there is none. Nothing is awaited between the look and the promise, so no two
                 calls get the same slot.
         """
-        if self.taken >= self.total:
+        calls = self._calls
+        if call not in calls and len(calls) >= self.total:
             raise NoFreeSlotError
-        self._promised |= {job}
+        self._promised = (*self._promised, call)
         try:
             yield
         finally:
-            self._promised -= {job}
+            left = [*self._promised]
+            left.remove(call)
+            self._promised = (*left,)
+
+    @property
+    def _calls(self) -> frozenset[str]:
+        return frozenset((*self._promised, *self._running()))
