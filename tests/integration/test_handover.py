@@ -61,6 +61,23 @@ async def test_a_call_moves_from_pod_to_pod(variables: dict[str, str], plan: Cal
     unnoticed(report)
 
 
+async def test_nothing_is_imported_while_callers_wait(variables: dict[str, str], plan: CallPlan) -> None:
+    """Where many calls of a pod move or are taken up, all of their processes need the same two cores."""
+    variables |= {"AGENT_CLASS": "importing_agent:Importing", "PYTHONPATH": AGENTS}
+    async with two_pods(variables, plan) as (one, two, fleet):
+        one.send(TERM)
+        assert await one.exit_code() == 0
+        await fleet.more_answers(1)
+        [report] = await fleet.finish()
+        two.send(TERM)
+        assert await two.exit_code() == 0
+    assert report.pods == ["one", "two"]
+    unnoticed(report)
+    for pod in (one, two):
+        said = [str(line["message"]) for line in pod.lines if line.get("logger") == "importing_agent"]
+        assert said == ["notes imports"]
+
+
 async def test_automatic_dispatch_hands_over_too(variables: dict[str, str], plan: CallPlan) -> None:
     variables |= {"AGENT_NAME": ""}
     async with two_pods(variables, replace(plan, agent_name="")) as (one, _two, fleet):

@@ -11,9 +11,12 @@ forkserver, with Python's default, would die and take every call with it. Job pr
 import signal
 from contextlib import suppress
 
-# livekit-agents imports these when a session starts, and when the agent first speaks.
-import livekit.agents.llm.async_toolset  # noqa: F401
+# These are imported when a session starts, when the agent first speaks, and when a session ends.
+import anyio._backends._asyncio  # noqa: F401
+import livekit.agents.llm.async_toolset
+import livekit.agents.voice.report  # noqa: F401
 import numpy.fft  # noqa: F401
+from livekit.agents import ChatContext, ChatMessage
 
 # Its patterns are read at the first word, which the transcript's synchronizer has wait for them.
 from livekit.agents.tokenize.basic import hyphenate_word
@@ -22,6 +25,9 @@ import voice_agent.call.session  # noqa: F401
 from voice_agent.gemini import endpoint, schemas
 
 schemas.build()
+# Of what a call that is restored has been, the schema is left to its first use, too.
+ChatMessage.model_rebuild()
+ChatContext.from_dict({"items": []})
 hyphenate_word("word")
 # If it cannot be read, whoever connects to Gemini says so.
 with suppress(OSError):
