@@ -61,7 +61,7 @@ async def test_a_call_moves_from_pod_to_pod(variables: dict[str, str], plan: Cal
     unnoticed(report)
 
 
-async def test_nothing_is_imported_while_callers_wait(variables: dict[str, str], plan: CallPlan) -> None:
+async def test_a_call_imports_nothing_once_its_agent_is_made(variables: dict[str, str], plan: CallPlan) -> None:
     """Where many calls of a pod move or are taken up, all of their processes need the same two cores."""
     variables |= {"AGENT_CLASS": "importing_agent:Importing", "PYTHONPATH": AGENTS}
     async with two_pods(variables, plan) as (one, two, fleet):

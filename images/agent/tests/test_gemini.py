@@ -73,6 +73,14 @@ def test_the_authorities_are_read_once_however_many_calls_there_are(
     connection = clients[0]._api_client
     assert connection._websocket_ssl_ctx == {"ssl": endpoint.trusted()}
     assert connection._async_client_session_request_args["ssl"] is endpoint.trusted()
+    assert connection._async_httpx_client_args["verify"] is endpoint.trusted()
+
+
+def test_with_vertex_ai_google_genai_decides_whom_to_trust(make_settings: MakeSettings) -> None:
+    """It may have to show a client's certificate."""
+    options = gemini.http_options(make_settings(GOOGLE_GENAI_USE_VERTEXAI="true", GOOGLE_CLOUD_PROJECT="p"))
+
+    assert (options.client_args, options.async_client_args) == (None, None)
 
 
 def test_other_authorities_are_trusted_as_soon_as_they_are_there(

@@ -95,6 +95,21 @@ async def test_the_successor_that_a_dead_agent_had_called_takes_no_slot_besides_
     await first
 
 
+def test_of_what_runs_each_call_counts_once(make_settings: Callable[..., Settings]) -> None:
+    server = Pod(make_settings(CALL_SLOTS="4")).server
+    errand = Errand(kind=Kind.HANDOVER, caller="caller", epoch=2)
+    sent = write(errand.model_copy(update={"kind": Kind.RECOVERY, "epoch": 3}))
+    another = write(errand.model_copy(update={"caller": "another"}))
+    jobs = [
+        Offer(name, metadata=each).job
+        for name, each in zip("abcde", (write(errand), sent, another, "", ""), strict=True)
+    ]
+    server._proc_pool.processes = [SimpleNamespace(running_job=SimpleNamespace(job=job)) for job in jobs[:4]]  # type: ignore[misc]
+
+    assert server.slots.taken == 3
+    assert server._report_load() < FULL_THRESHOLD
+
+
 async def test_a_draining_pod_leaves_the_call_to_another(pod: Pod) -> None:
     pod.drain.ask("SIGTERM")
 
@@ -208,7 +223,7 @@ async def test_a_call_that_is_on_its_way_does_not_close_the_pod_to_the_next(
     server._devmode = False
     server._reserved_slots = 1
 
-    with server.slots.promise("a"):
+    with server.slots.promise("job", "call"):
         server._worker_load = server._report_load()
         assert server._is_available()
 

@@ -31,10 +31,10 @@ class Datagrams:
         self._came_at = -math.inf
 
     def ceased(self, within: float) -> bool:
-        """Whether none has come for a moment, and some had before.
+        """Whether none has come for `QUIET_SECONDS`, since one came or the first look; and not much longer.
 
         Args:
-            within: seconds for which this is told; whoever has looked for so long has seen what there is to see.
+            within: seconds more for which this is told.
         """
         now, before, self._count = self._clock(), self._count, self._received()
         if self._count != before:
@@ -46,7 +46,7 @@ class Datagrams:
 def udp_received() -> int | None:
     """UDP datagrams that have come to this network namespace over IPv4; None where the kernel does not tell.
 
-    With media over TCP or IPv6 it tells nothing of the calls.
+    With media over TCP or IPv6 it tells nothing of the calls: a stray datagram, as an answer of DNS, costs two looks.
     """
     try:
         names, figures = (line.split() for line in _COUNTERS.read_text().splitlines() if line.startswith("Udp: "))

@@ -21,11 +21,12 @@ comes to the pod any more, it does not wait for its time."""
 LOOK_AGAIN_SECONDS = 0.25
 """After a look that saw nothing new."""
 LOOKS = 8
-"""That see nothing new, before nothing comes: 2.75 s. Where no track is published, the server asks for a sign of life
-every 2 s (livekit-server 1.13.5, pkg/rtc/transport.go). Looks are counted, since a process that has stood still has not
-heard what waits for it."""
+"""That see nothing new, before nothing comes: 2.25 s or more after something has. Where no track is published, the
+server asks for a sign of life every 2 s (livekit-server 1.13.5, pkg/rtc/transport.go). Looks are counted, since a
+process that has stood still has not heard what waits for it."""
 ANSWERS_WITHIN_SECONDS = 0.75
-"""If nothing new is seen, the server is asked; where it does not answer either, nothing comes."""
+"""If nothing new is seen, the server is asked; where it does not answer either, nothing comes: 1.5 s or more after
+something has. A call in which no track is published may be let go of so, and is taken again with the next sign."""
 ASK_AGAIN_SECONDS = 10.0
 """Where nothing is published, there is little to see, and looks alone decide."""
 _COUNTED_WITHIN_SECONDS = 1.0
@@ -57,7 +58,8 @@ class Reception:
         due = time.monotonic() + LOOK_SECONDS
         while (left := due - time.monotonic()) > 0:
             await asyncio.sleep(min(LOOK_AGAIN_SECONDS, left))
-            if self._datagrams.ceased(within=LOOK_SECONDS):
+            # One look tells what has come before they ceased, and the next that nothing has since.
+            if self._datagrams.ceased(within=2 * LOOK_AGAIN_SECONDS):
                 return
 
     async def _stays_lost(self) -> bool:

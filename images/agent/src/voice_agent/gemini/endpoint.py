@@ -48,7 +48,7 @@ def http_options(settings: Settings) -> types.HttpOptions:
 
 
 def trusted() -> ssl.SSLContext:
-    """The authorities that Gemini's certificate may be from: those that google-genai trusts, read once.
+    """The authorities that Gemini's certificate may be from: those that google-genai trusts for a session, read once.
 
     google-genai 3.4.0 reads them three times for each client, while a caller waits.
 

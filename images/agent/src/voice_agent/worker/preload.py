@@ -25,7 +25,7 @@ import voice_agent.call.session  # noqa: F401
 from voice_agent.gemini import endpoint, schemas
 
 schemas.build()
-# Of what a call that is restored has been, the schema is left to its first use, too.
+# What has been said in a call that is restored is read with these; the first use of them builds their schemas, too.
 ChatMessage.model_rebuild()
 ChatContext.from_dict({"items": []})
 hyphenate_word("word")

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from multiprocessing.context import BaseContext
 
@@ -187,13 +187,13 @@ class CallServer(AgentServer):
             await self._leave_to_another_pod(request, "outdated")
             return
         try:
-            with self.slots.promise(_call_of(request.job)):
+            with self.slots.promise(request.id, _call_of(request.job)):
                 await request.accept(attributes={POD_ATTRIBUTE: self._pod})
         except NoFreeSlotError:
             await self._leave_to_another_pod(request, "full")
 
-    def _calls(self) -> Collection[str]:
-        return {_call_of(info.job) for info in self.active_jobs}
+    def _calls(self) -> Mapping[str, str]:
+        return {info.job.id: _call_of(info.job) for info in self.active_jobs}
 
     async def _leave_to_another_pod(self, request: JobRequest, reason: str) -> None:
         metrics.CALLS_REFUSED.labels(reason).inc()
