@@ -273,7 +273,7 @@ class LocalCluster:
 
         self._start_controllers(keys)
         for node in NODES:
-            start(node_parts.kubelet(node, keys))
+            self._start_kubelet(node, keys)
             start(node_parts.kube_proxy(node))
         create_namespaces(self._kubectl)
         self._wait("the system namespace", partial(self._asks, "get", "namespace", "kube-system"), CONTROL_PLANE)
@@ -285,6 +285,12 @@ class LocalCluster:
         self._wait("service accounts", self._service_accounts_exist, CONTROL_PLANE)
         self._wait("the metrics API", self._metrics_are_served, ADDONS)
         progress(f"the metrics API answers; export KUBECONFIG={KUBECONFIG}")
+
+    def _start_kubelet(self, node: Node, keys: Credentials) -> None:
+        """Start it, and wait for its socket, which all kubelets of a machine share: of two at once one ends."""
+        before, daemon = node_parts.socket_made_at(), node_parts.kubelet(node, keys)
+        self._processes.start(daemon)
+        self._wait(f"{node.name}'s kubelet", lambda: node_parts.socket_made_at() != before, [daemon.name])
 
     def _start_controllers(self, keys: Credentials) -> None:
         self._processes.start(control_plane.controller_manager(keys))

@@ -24,6 +24,8 @@ from lab.cluster.local.processes import Daemon
 from lab.paths import tool
 
 CAP_SYS_RESOURCE = 24
+# Not below the kubelet's --root-dir: Kubernetes 1.35, staging/src/k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1.
+_DEVICE_PLUGINS_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
 
 
 def _may_raise_limits() -> bool:
@@ -169,6 +171,14 @@ def _daemon(node: Node, program: str, command: list[str]) -> Daemon:
 def containerd(node: Node) -> Daemon:
     """The node's own containerd."""
     return _daemon(node, "containerd", ["containerd", f"--config={node.state / 'containerd.toml'}"])
+
+
+def socket_made_at() -> int | None:
+    """When the kubelets' socket for device plugins was made, in nanoseconds; None if it is not there."""
+    try:
+        return _DEVICE_PLUGINS_SOCKET.stat().st_ctime_ns
+    except FileNotFoundError:
+        return None
 
 
 def kubelet(node: Node, credentials: Credentials) -> Daemon:
