@@ -14,6 +14,18 @@ QUIET_SECONDS = 0.5
 (Opus, DTX)."""
 
 
+def udp_received() -> int | None:
+    """UDP datagrams that have come to this network namespace over IPv4; None where the kernel does not tell.
+
+    With media over TCP or IPv6 it tells nothing of the calls: a stray datagram, as an answer of DNS, costs two looks.
+    """
+    try:
+        names, figures = (line.split() for line in _COUNTERS.read_text().splitlines() if line.startswith("Udp: "))
+        return int(figures[names.index("InDatagrams")])
+    except (OSError, ValueError):
+        return None
+
+
 class Datagrams:
     """Looks at how many have come.
 
@@ -23,10 +35,10 @@ class Datagrams:
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, received: Callable[[], int | None] | None = None
+        self, clock: Callable[[], float] = time.monotonic, received: Callable[[], int | None] = udp_received
     ) -> None:
         self._clock = clock
-        self._received = received or udp_received
+        self._received = received
         self._count: int | None = None
         self._came_at = -math.inf
 
@@ -41,15 +53,3 @@ class Datagrams:
             self._came_at = now
             return False
         return QUIET_SECONDS <= now - self._came_at < QUIET_SECONDS + within
-
-
-def udp_received() -> int | None:
-    """UDP datagrams that have come to this network namespace over IPv4; None where the kernel does not tell.
-
-    With media over TCP or IPv6 it tells nothing of the calls: a stray datagram, as an answer of DNS, costs two looks.
-    """
-    try:
-        names, figures = (line.split() for line in _COUNTERS.read_text().splitlines() if line.startswith("Udp: "))
-        return int(figures[names.index("InDatagrams")])
-    except (OSError, ValueError):
-        return None
