@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -37,6 +38,27 @@ class Time:
         future = asyncio.get_running_loop().create_future()
         self._sleepers.append((self.now + seconds, future))
         await future
+
+    @asynccontextmanager
+    async def timeout(self, seconds: float) -> AsyncIterator[None]:
+        waiting, over = asyncio.current_task(), False
+        assert waiting
+
+        async def end() -> None:
+            nonlocal over
+            await self.sleep(seconds)
+            over = True
+            waiting.cancel()
+
+        ending = asyncio.create_task(end())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if over and not waiting.uncancel():
+                raise TimeoutError from None
+            raise
+        finally:
+            ending.cancel()
 
     async def pass_by(self, seconds: float) -> None:
         """Let time pass in small steps, so that everyone who waits acts in its turn."""
@@ -120,12 +142,16 @@ class Keepers:
         self.leaders: dict[str, Leader] = {}
         self.cut_off: set[str] = set()
         """Keepers that no other one reaches."""
+        self.answers_after = 0.0
+        """Seconds that a question to the others takes while one of them is cut off."""
         self.asked_by: list[str] = []
 
     def start(self, pod: str) -> None:
         async def another_leads() -> bool | None:
             self.asked_by.append(pod)
             others = {name for name in self.tasks if name != pod}
+            if others & self.cut_off and self.answers_after:
+                await self.time.sleep(self.answers_after)
             if any(self.leaders[name].leading for name in others - self.cut_off):
                 return True
             return None if pod in self.cut_off or others & self.cut_off else False
@@ -445,3 +471,18 @@ async def test_a_leader_of_which_nothing_is_heard_is_followed_when_its_lease_is_
     assert "two" not in keepers.leading
     await keepers.time.pass_by(2 * RETRY_SECONDS)
     assert keepers.leading == ["two"]
+
+
+@pytest.mark.parametrize("tenths", range(5))
+async def test_a_question_that_a_lost_leader_cannot_answer_puts_off_nobody(keepers: Keepers, tenths: int) -> None:
+    await settled(keepers)
+    await keepers.time.pass_by(tenths / 10)
+
+    keepers.answers_after = 0.6
+    keepers.cluster.away = {"one"}
+    keepers.cut_off = {"one"}
+    # Its last renewal was seen within RETRY_SECONDS.
+    led = await keepers.led_for(DURATION_SECONDS + RETRY_SECONDS + 0.1)
+
+    assert led[-1] == ["two"]
+    assert ["one", "two"] not in led

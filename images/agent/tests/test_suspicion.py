@@ -219,6 +219,27 @@ def test_the_silence_of_one_node_is_believed_at_once(node: str) -> None:
     assert len(judge(a_fleet(alive, lost, Loss.SILENT), nobody_knows_yet)) == 10
 
 
+class Together(Witnesses):
+    """The other keepers, who answer only to one who asks the agents meanwhile."""
+
+    _asked: asyncio.Event
+
+    async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
+        self._asked.set()
+        return await super().answering(calls)
+
+    async def tethered(self) -> frozenset[tuple[str, int]] | None:
+        self._asked = asyncio.Event()
+        await self._asked.wait()
+        return await super().tethered()
+
+
+def test_the_other_keepers_and_silent_agents_are_asked_at_the_same_time() -> None:
+    lost = [a_call(number, node="gone") for number in range(10)]
+
+    assert len(judge(a_fleet([a_call(20)], lost, Loss.SILENT), Together(seen=[], in_room=lost))) == 10
+
+
 @pytest.mark.parametrize("names", [("a", "b"), ("", "")])
 def test_of_the_silence_of_several_nodes_a_share_is_taken_though_two_keepers_agree(names: tuple[str, str]) -> None:
     lost = [a_call(number, pod=f"pod-{number % 2}", node=names[number % 2]) for number in range(10)]

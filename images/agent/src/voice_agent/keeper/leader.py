@@ -70,6 +70,7 @@ class Leader:
         self._stood_aside = False
         self._met_at = -MEET_SECONDS
         self._seen: tuple[str, float] = ("", 0.0)
+        self._runs_out_at = -math.inf
         self._was_leading = False
 
     @property
@@ -104,9 +105,13 @@ class Leader:
                     # Whatever it is: a keeper that asks no more would never lead again.
                     logger.exception("the Lease %s cannot be renewed", self._name)
                 self._tell()
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(self._pause())
         finally:
             await self._give_back()
+
+    def _pause(self) -> float:
+        remaining = self._runs_out_at - time.monotonic()
+        return min(RETRY_SECONDS, remaining) if remaining > 0 else RETRY_SECONDS
 
     async def _without_lease(self, error: Exception, led: bool) -> None:
         if not self._away:
@@ -144,11 +149,19 @@ class Leader:
                 self._seen = version, now
             lasts = (spec.get("leaseDurationSeconds") or DURATION_SECONDS) if holder else 0
             patience = PATIENCE_SECONDS if now < self._young_until else 0
-            waits = now - self._seen[1] < lasts + patience
+            self._runs_out_at = self._seen[1] + lasts + patience
             # A holder that was killed is known by its silence or, where its pod refuses connections, at once.
-            if waits and (now < self._young_until or await self._another_leads() is not False):
+            if now < self._runs_out_at and (now < self._young_until or not await self._is_free()):
                 return False
         return await self._write("PUT", self._path, lease)
+
+    async def _is_free(self) -> bool:
+        """Whether no other keeper leads, or the Lease has run out before one that is cut off could answer."""
+        try:
+            async with asyncio.timeout(self._runs_out_at - time.monotonic()):
+                return await self._another_leads() is False
+        except TimeoutError:
+            return True
 
     async def _write(self, method: str, path: str, lease: dict[str, Any]) -> bool:
         spec = lease.get("spec") or {}

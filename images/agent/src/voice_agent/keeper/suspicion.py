@@ -84,15 +84,17 @@ class Suspicion:
             lost: calls that are out of sight.
             already: how many are being recovered.
         """
-        seen = await self._seen_by_peers()
+        # A keeper on the node that is gone does not answer either: the caller waits for one of the two only. Of what is
+        # cut off LiveKit is asked first, and after a death nobody in the room: no partition closes a connection.
+        silent = [known.call for known in lost if known.loss is Loss.SILENT]
+        seen, answering = await asyncio.gather(self._seen_by_peers(), self._agents.answering(silent))
         unseen = [known for known in lost if seen is None or _token(known) not in seen]
         if contradicted := len(lost) - len(unseen):
             logger.warning("another keeper sees %d of the %d calls that are out of sight here", contradicted, len(lost))
         if any(known.loss is Loss.CUT_OFF for known in unseen) and await unreachable(self._client):
             # It stands still for everybody, and would have no agent's answer either.
             unseen = [known for known in unseen if known.loss is not Loss.CUT_OFF]
-        # No partition closes a connection: whoever is asked after a death only waits.
-        answering = await self._agents.answering(known.call for known in unseen if known.loss is not Loss.CLOSED)
+        answering |= await self._agents.answering(known.call for known in unseen if known.loss is Loss.CUT_OFF)
         unseen = [known for known in unseen if known.call not in answering]
         if not self._any_in_sight(seen or ()):
             if len({known.call.pod for known in unseen}) == 1 and all(known.loss is Loss.CLOSED for known in unseen):
