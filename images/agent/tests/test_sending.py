@@ -154,7 +154,7 @@ async def test_while_livekit_does_not_answer_agents_are_sent_and_known_by_their_
     monkeypatch.setattr(sending, "ASSIGNED_WITHIN_SECONDS", 0.1)
     monkeypatch.setattr(recovery, "GIVE_UP_SECONDS", 3.0)
     room = Mute("gold")
-    at_once = 4 if silent else 2
+    at_once = 6 if silent else 2
     served = replace(LOST, epoch=2, dispatch_id="AD_2")
     keeper = Recovery(
         cast(api.LiveKitAPI, room), MemoryStore(), supersede, room.tethers(served, after=at_once), AlwaysLeading()
