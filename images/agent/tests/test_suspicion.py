@@ -240,6 +240,25 @@ def test_the_other_keepers_and_silent_agents_are_asked_at_the_same_time() -> Non
     assert len(judge(a_fleet([a_call(20)], lost, Loss.SILENT), Together(seen=[], in_room=lost))) == 10
 
 
+def test_of_agents_that_other_keepers_tell_of_none_is_asked_again() -> None:
+    class Asked(Witnesses):
+        def __init__(self, seen: Iterable[Tethered]) -> None:
+            super().__init__(seen=seen)
+            self.asked = list[Tethered]()
+
+        async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
+            calls = list(calls)
+            self.asked += calls
+            return await super().answering(calls)
+
+    lost = [a_call(number) for number in range(10)]
+    others = Asked(seen=lost)
+    keeper = Judge(a_fleet([a_call(20)], lost, Loss.SILENT), others)
+
+    assert [keeper.look() for _ in range(5)] == [[]] * 5
+    assert len(others.asked) <= len(lost)
+
+
 @pytest.mark.parametrize("names", [("a", "b"), ("", "")])
 def test_of_the_silence_of_several_nodes_a_share_is_taken_though_two_keepers_agree(names: tuple[str, str]) -> None:
     lost = [a_call(number, pod=f"pod-{number % 2}", node=names[number % 2]) for number in range(10)]

@@ -76,6 +76,7 @@ class Suspicion:
         self._agents = agents
         self._sight = sight
         self._doubted = frozenset[tuple[str, int]]()
+        self._seen_before = frozenset[tuple[str, int]]()
 
     async def really_lost(self, lost: Sequence[Known], already: int) -> list[Known]:
         """Those of `lost` that may be recovered now; the others are asked about again at the next look.
@@ -84,17 +85,21 @@ class Suspicion:
             lost: calls that are out of sight.
             already: how many are being recovered.
         """
-        # A keeper on the node that is gone does not answer either: the caller waits for one of the two only. Of what is
-        # cut off LiveKit is asked first, and after a death nobody in the room: no partition closes a connection.
-        silent = [known.call for known in lost if known.loss is Loss.SILENT]
-        seen, answering = await asyncio.gather(self._seen_by_peers(), self._agents.answering(silent))
+        # A keeper on the node that is gone does not answer either: the caller waits for one of the two only. Where this
+        # keeper is the one that is cut off, the others tell of the same calls again, and their agents are left alone.
+        ahead = {k.call for k in lost if k.loss is Loss.SILENT and _token(k) not in self._seen_before}
+        seen, answering = await asyncio.gather(self._seen_by_peers(), self._agents.answering(ahead))
+        self._seen_before = seen or frozenset()
         unseen = [known for known in lost if seen is None or _token(known) not in seen]
         if contradicted := len(lost) - len(unseen):
             logger.warning("another keeper sees %d of the %d calls that are out of sight here", contradicted, len(lost))
         if any(known.loss is Loss.CUT_OFF for known in unseen) and await unreachable(self._client):
             # It stands still for everybody, and would have no agent's answer either.
             unseen = [known for known in unseen if known.loss is not Loss.CUT_OFF]
-        answering |= await self._agents.answering(known.call for known in unseen if known.loss is Loss.CUT_OFF)
+        # No partition closes a connection: whoever is asked after a death only waits.
+        answering |= await self._agents.answering(
+            known.call for known in unseen if known.loss is not Loss.CLOSED and known.call not in ahead
+        )
         unseen = [known for known in unseen if known.call not in answering]
         if not self._any_in_sight(seen or ()):
             if len({known.call.pod for known in unseen}) == 1 and all(known.loss is Loss.CLOSED for known in unseen):
