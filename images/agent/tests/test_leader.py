@@ -486,3 +486,17 @@ async def test_a_question_that_a_lost_leader_cannot_answer_puts_off_nobody(keepe
 
     assert led[-1] == ["two"]
     assert ["one", "two"] not in led
+
+
+async def test_who_follows_a_lost_leader_leads_on_though_the_api_server_is_slow(keepers: Keepers) -> None:
+    await settled(keepers)
+    keepers.cluster.slow = lambda: keepers.time.sleep(0.25)
+    keepers.answers_after = 0.6
+    keepers.cluster.away = {"one"}
+    keepers.cut_off = {"one"}
+
+    led = await keepers.led_for(2 * DURATION_SECONDS + 4)
+    keepers.cluster.slow = None
+
+    begins = led.index(["two"])
+    assert led[begins:] == [["two"]] * len(led[begins:])

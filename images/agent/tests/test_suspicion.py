@@ -11,6 +11,7 @@ import pytest
 from livekit import api
 
 from voice_agent.keeper.fleet import Fleet
+from voice_agent.keeper.rooms import AT_A_TIME
 from voice_agent.keeper.suspicion import TOGETHER_SECONDS, Suspicion
 from voice_agent.tether.server import Sight
 from voice_agent.tether.wire import Loss, Tethered
@@ -219,44 +220,84 @@ def test_the_silence_of_one_node_is_believed_at_once(node: str) -> None:
     assert len(judge(a_fleet(alive, lost, Loss.SILENT), nobody_knows_yet)) == 10
 
 
-class Together(Witnesses):
-    """The other keepers, who answer only to one who asks the agents meanwhile."""
+class Asked(Witnesses):
+    """Tells which agents were asked, and which of them before the other keepers answered."""
 
-    _asked: asyncio.Event
+    def __init__(self, seen: Iterable[Tethered] | None = None, **others: Any) -> None:
+        super().__init__(seen=seen, **others)
+        self.asked = list[Tethered]()
+        self.meanwhile = list[Tethered]()
 
     async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
-        self._asked.set()
+        calls = list(calls)
+        self.asked += calls
         return await super().answering(calls)
 
     async def tethered(self) -> frozenset[tuple[str, int]] | None:
-        self._asked = asyncio.Event()
-        await self._asked.wait()
+        before = len(self.asked)
+        await asyncio.sleep(0)
+        self.meanwhile = self.asked[before:]
         return await super().tethered()
 
 
 def test_the_other_keepers_and_silent_agents_are_asked_at_the_same_time() -> None:
     lost = [a_call(number, node="gone") for number in range(10)]
+    others = Asked(seen=[], in_room=lost)
 
-    assert len(judge(a_fleet([a_call(20)], lost, Loss.SILENT), Together(seen=[], in_room=lost))) == 10
+    assert len(judge(a_fleet([a_call(20)], lost, Loss.SILENT), others)) == 10
+    assert set(others.meanwhile) == set(others.asked) == set(lost)
+
+
+def test_agents_that_lived_at_an_earlier_loss_are_asked_at_the_same_time() -> None:
+    living = [a_call(number, node="gone") for number in range(10)]
+    others = Asked(seen=living)
+    fleet = a_fleet(living, [a_call(20, pod="killed")])
+    keeper = Judge(fleet, others)
+    assert keeper.look() == ["room-20"]
+
+    for call in living:
+        fleet.missed(call, Loss.SILENT)
+    keeper.look()
+
+    assert set(others.meanwhile) == set(living)
 
 
 def test_of_agents_that_other_keepers_tell_of_none_is_asked_again() -> None:
-    class Asked(Witnesses):
-        def __init__(self, seen: Iterable[Tethered]) -> None:
-            super().__init__(seen=seen)
-            self.asked = list[Tethered]()
-
-        async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
-            calls = list(calls)
-            self.asked += calls
-            return await super().answering(calls)
-
     lost = [a_call(number) for number in range(10)]
     others = Asked(seen=lost)
     keeper = Judge(a_fleet([a_call(20)], lost, Loss.SILENT), others)
 
     assert [keeper.look() for _ in range(5)] == [[]] * 5
     assert len(others.asked) <= len(lost)
+
+
+def test_a_keeper_that_is_cut_off_does_not_ask_a_whole_fleet_before_it_hears_the_others() -> None:
+    lost = [a_call(number) for number in range(10 * AT_A_TIME)]
+    others = Asked(seen=lost)
+
+    assert not judge(a_fleet([], lost, Loss.SILENT), others)
+    assert len(others.asked) <= AT_A_TIME
+
+
+def test_an_agent_that_was_asked_before_livekit_came_back_is_asked_again() -> None:
+    class Back(Witnesses):
+        """LiveKit, which is back once it is asked for itself."""
+
+        _back = False
+
+        async def list_rooms(self, _: api.ListRoomsRequest) -> None:
+            self._back = True
+
+        async def answering(self, calls: Iterable[Tethered]) -> frozenset[Tethered]:
+            return await super().answering(calls) if self._back else frozenset()
+
+    silent, cut_off = a_call(1), a_call(2, pod="other")
+    fleet = a_fleet([], [silent], Loss.SILENT)
+    fleet.seen(cut_off)
+    fleet.missed(cut_off, Loss.CUT_OFF)
+    everyone = [silent, cut_off]
+
+    assert judge(fleet, Back(in_room=everyone, answering=everyone, unanswered=everyone)) == []
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("", "")])

@@ -26,7 +26,7 @@ RECONNECT_SECONDS = 0.15
 _LOOK_SECONDS = 0.25
 # A caller who is in another room of that name later has made another call.
 ANEW_SECONDS = 180.0
-# Each try asks LiveKit's API some twenty times a second; whoever is found waiting beyond these waits a little longer.
+# Each try asks LiveKit's API up to thirty times a second; whoever is found waiting beyond these waits a little longer.
 FOUND_AT_A_TIME = 20
 
 

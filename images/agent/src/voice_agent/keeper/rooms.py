@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 ANSWER_SECONDS = 0.5
 # So long an agent that has answered is not asked again.
 REMEMBER_SECONDS = 2.0
-_AT_A_TIME = 50
+AT_A_TIME = 50
+"""Agents that are asked at once; the others wait for them."""
 
 
 class AgentsInRooms:
@@ -37,7 +38,7 @@ class AgentsInRooms:
     def __init__(self, client: api.LiveKitAPI, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
-        self._gate = asyncio.Semaphore(_AT_A_TIME)
+        self._gate = asyncio.Semaphore(AT_A_TIME)
         self._answered: dict[Tethered, float] = {}
         self._unanswered: dict[Tethered, float] = {}
 

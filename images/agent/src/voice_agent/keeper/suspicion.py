@@ -1,7 +1,8 @@
 """Which of the calls that are out of sight are really lost: a keeper that sees nothing may itself be the one cut off.
 
 Taking a call from an agent that serves it costs the caller a turn; leaving one that is lost alone costs the call. So
-others are asked, in the order of what they know: the other keepers, the API server, LiveKit.
+others are asked, in the order of what they know: the other keepers and, at the same time, the agents that fell silent,
+the API server, LiveKit.
 
 - A keeper that another one contradicts is wrong. So is one to which an agent is silent that answers in its room.
 - Closed connections are the death of processes: no partition closes one. Two keepers that agree, while either has other
@@ -29,6 +30,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 
 from livekit import api
 
@@ -36,6 +38,7 @@ from voice_agent.call.people import API_ERRORS
 from voice_agent.keeper.fleet import Fleet, Known
 from voice_agent.keeper.ports import Agents, Peers, Pods
 from voice_agent.keeper.reach import unreachable
+from voice_agent.keeper.rooms import AT_A_TIME
 from voice_agent.tether.server import SILENCE_SECONDS, Sight
 from voice_agent.tether.wire import Loss, Tethered
 
@@ -87,15 +90,19 @@ class Suspicion:
         """
         # A keeper on the node that is gone does not answer either: the caller waits for one of the two only. Where this
         # keeper is the one that is cut off, the others tell of the same calls again, and their agents are left alone.
-        ahead = {k.call for k in lost if k.loss is Loss.SILENT and _token(k) not in self._seen_before}
+        new = (k.call for k in lost if k.loss is Loss.SILENT and _token(k) not in self._seen_before)
+        ahead = frozenset(islice(new, AT_A_TIME))
         seen, answering = await asyncio.gather(self._seen_by_peers(), self._agents.answering(ahead))
-        self._seen_before = seen or frozenset()
+        self._seen_before = frozenset(_token(known) for known in lost) & (seen or frozenset())
         unseen = [known for known in lost if seen is None or _token(known) not in seen]
         if contradicted := len(lost) - len(unseen):
             logger.warning("another keeper sees %d of the %d calls that are out of sight here", contradicted, len(lost))
-        if any(known.loss is Loss.CUT_OFF for known in unseen) and await unreachable(self._client):
-            # It stands still for everybody, and would have no agent's answer either.
-            unseen = [known for known in unseen if known.loss is not Loss.CUT_OFF]
+        if any(known.loss is Loss.CUT_OFF for known in unseen):
+            # What it may not have passed on when they were asked is asked once more, now that it is known to answer.
+            ahead = frozenset()
+            if await unreachable(self._client):
+                # It stands still for everybody, and would have no agent's answer either.
+                unseen = [known for known in unseen if known.loss is not Loss.CUT_OFF]
         # No partition closes a connection: whoever is asked after a death only waits.
         answering |= await self._agents.answering(
             known.call for known in unseen if known.loss is not Loss.CLOSED and known.call not in ahead
