@@ -15,6 +15,7 @@ from voice_agent.keeper import leader
 from voice_agent.keeper.leader import (
     ASIDE_SECONDS,
     DURATION_SECONDS,
+    EARLY_SECONDS,
     MEET_SECONDS,
     REQUEST_SECONDS,
     RETRY_SECONDS,
@@ -467,7 +468,7 @@ async def test_a_leader_of_which_nothing_is_heard_is_followed_when_its_lease_is_
 
     keepers.cluster.away = {"one"}
     keepers.cut_off = {"one"}
-    await keepers.time.pass_by(DURATION_SECONDS - RETRY_SECONDS)
+    await keepers.time.pass_by(DURATION_SECONDS - EARLY_SECONDS - RETRY_SECONDS)
     assert "two" not in keepers.leading
     await keepers.time.pass_by(2 * RETRY_SECONDS)
     assert keepers.leading == ["two"]
@@ -482,7 +483,7 @@ async def test_a_question_that_a_lost_leader_cannot_answer_puts_off_nobody(keepe
     keepers.cluster.away = {"one"}
     keepers.cut_off = {"one"}
     # Its last renewal was seen within RETRY_SECONDS.
-    led = await keepers.led_for(DURATION_SECONDS + RETRY_SECONDS + 0.1)
+    led = await keepers.led_for(DURATION_SECONDS - EARLY_SECONDS + RETRY_SECONDS + 0.1)
 
     assert led[-1] == ["two"]
     assert ["one", "two"] not in led

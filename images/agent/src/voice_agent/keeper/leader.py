@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 DURATION_SECONDS = 3
 # A pause, a request that hangs, and what the others say then (0.6 s) pass in between: whoever goes on does not stop.
 RENEW_WITHIN_SECONDS = 2.0
+# A Lease lasts whole seconds. Who holds it acts for one less, and half of that is enough for what is under way then;
+# the callers of a node that is lost with the leader wait for the rest.
+EARLY_SECONDS = 0.5
 REQUEST_SECONDS = 0.75
 RETRY_SECONDS = 0.5
 # The others let in whom the API server has vouched for lately: the leader must be known to them before it is away, with
@@ -38,10 +41,11 @@ ASIDE_SECONDS = 5.0
 class Leader:
     """Holds the Lease, or waits for it; a `Lead`.
 
-    A holder that could not renew stops leading before others may take over: they wait for the Lease's duration from
-    the last change that they have seen, by their own clocks, so no two clocks are compared; or until no other keeper
-    leads, as a killed one's pod tells by refusing connections. A keeper that was killed and begins anew in its pod is
-    another one: it has forgotten which calls were lost, and must not go on with the Lease that it held.
+    A holder that could not renew stops leading before others may take over: they wait for the Lease's duration, less
+    EARLY_SECONDS, from the last change that they have seen, by their own clocks, so no two clocks are compared; or
+    until no other keeper leads, as a killed one's pod tells by refusing connections. A keeper that was killed and
+    begins anew in its pod is another one: it has forgotten which calls were lost, and must not go on with the Lease
+    that it held.
 
     While the API server is away, the leader goes on for as long as the other keepers say that none of them leads: the
     calls of a pod that dies must not wait for it. Should two lead for a moment, epochs keep their agents apart.
@@ -148,7 +152,7 @@ class Leader:
             now = time.monotonic()
             if version != self._seen[0]:
                 self._seen = version, now
-            lasts = (spec.get("leaseDurationSeconds") or DURATION_SECONDS) if holder else 0
+            lasts = (spec.get("leaseDurationSeconds") or DURATION_SECONDS) - EARLY_SECONDS if holder else 0
             patience = PATIENCE_SECONDS if now < self._young_until else 0
             self._runs_out_at = self._seen[1] + lasts + patience
             # A holder that was killed is known by its silence or, where its pod refuses connections, at once.
