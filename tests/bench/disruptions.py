@@ -105,12 +105,19 @@ def main() -> None:
         "--subjects", action="append", choices=(OURS, BLUEPRINT), help="one of the two; by default both"
     )
     parser.add_argument("--report", action="store_true", help="only print what the records hold")
+    parser.add_argument("--commits", default="", help="to print only what was done with these, separated by commas")
     options = parser.parse_args()
     if not options.report:
         stage = prepare()
         stages = {OURS: stage, BLUEPRINT: blueprint(stage)}
         asyncio.run(_bench(options, {name: stages[name] for name in options.subjects or stages}))
-    print(f"\n{records.report(records.read(options.records))}")
+    recorded = records.read(options.records)
+    if commits := [name for name in options.commits.split(",") if name]:
+        try:
+            recorded = records.of_commits(recorded, commits)
+        except ValueError as error:
+            sys.exit(f"--commits {options.commits}: {error}")
+    print(f"\n{records.report(recorded)}")
 
 
 if __name__ == "__main__":

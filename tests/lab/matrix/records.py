@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,18 @@ def note(path: Path, subject: str, trial: Trial) -> None:
     with path.open("ab") as file:
         record = Record(subject, trial.row.name, _machine(), _commit(path), trial.outcome)
         file.write(_RECORD.dump_json(record) + b"\n")
+
+
+def of_commits(records: Sequence[Record], commits: Collection[str]) -> list[Record]:
+    """What was recorded with some commits' code.
+
+    Raises:
+        ValueError: nothing was recorded with one of them.
+    """
+    known = {record.commit for record in records}
+    if unknown := sorted(set(commits) - known):
+        raise ValueError(f"nothing is recorded of {', '.join(unknown)}. Use some of {', '.join(sorted(known))}.")
+    return [record for record in records if record.commit in commits]
 
 
 def by_row(records: Iterable[Record], subject: str) -> dict[str, list[Outcome]]:

@@ -65,6 +65,16 @@ def test_the_headline_counts_dropped_calls(tmp_path: Path) -> None:
     )
 
 
+def test_figures_of_one_commit_can_be_asked_for() -> None:
+    def done(commit: str) -> records.Record:
+        return records.Record(OURS, "kill", "2 cores", commit, trial("kill", struck=2).outcome)
+
+    recorded = [done("aaaaaaa"), done("bbbbbbb"), done("bbbbbbb")]
+    assert records.of_commits(recorded, ["bbbbbbb"]) == recorded[1:]
+    with pytest.raises(ValueError, match=r"of ccccccc. Use some of aaaaaaa, bbbbbbb"):
+        records.of_commits(recorded, ["aaaaaaa", "ccccccc"])
+
+
 def test_nothing_is_told_before_the_first_run(tmp_path: Path) -> None:
     none = records.read(tmp_path / "none.jsonl")
     assert records.report(none) == records.headline(none) == "Nothing is recorded yet.\n"
