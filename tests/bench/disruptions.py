@@ -54,6 +54,10 @@ async def _trial(stage: Stage, row: Row, calls: int, subject: str, path: Path) -
     return trial
 
 
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
 def _rows(names: list[str]) -> list[Row]:
     unknown = sorted(set(names) - MATRIX.keys())
     if unknown:
@@ -62,7 +66,7 @@ def _rows(names: list[str]) -> list[Row]:
 
 
 async def _bench(options: argparse.Namespace, stages: dict[str, Stage]) -> None:
-    chosen = _rows([name for name in options.rows.split(",") if name])
+    chosen = _rows(options.rows)
     began = time.monotonic()
     for subject, stage in stages.items():
         ours = subject == OURS
@@ -94,7 +98,9 @@ async def _bench(options: argparse.Namespace, stages: dict[str, Stage]) -> None:
 def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="", help="some rows by name, separated by commas; by default all")
+    parser.add_argument(
+        "--rows", type=_names, default=[], help="some rows by name, separated by commas; by default all"
+    )
     parser.add_argument("--calls", type=int, default=CALLS, help="at once (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=1000, help="of every row, at the most")
     parser.add_argument("--baseline-rounds", type=int, default=1, help="of every row, for the blueprint (default 1)")
@@ -105,18 +111,22 @@ def main() -> None:
         "--subjects", action="append", choices=(OURS, BLUEPRINT), help="one of the two; by default both"
     )
     parser.add_argument("--report", action="store_true", help="only print what the records hold")
-    parser.add_argument("--commits", default="", help="to print only what was done with these, separated by commas")
+    parser.add_argument(
+        "--commits", type=_names, default=[], help="with --report: only what was done with these, separated by commas"
+    )
     options = parser.parse_args()
+    if options.commits and not options.report:
+        parser.error(f"--commits {','.join(options.commits)}: it chooses what is printed. Add --report.")
     if not options.report:
         stage = prepare()
         stages = {OURS: stage, BLUEPRINT: blueprint(stage)}
         asyncio.run(_bench(options, {name: stages[name] for name in options.subjects or stages}))
     recorded = records.read(options.records)
-    if commits := [name for name in options.commits.split(",") if name]:
+    if options.commits:
         try:
-            recorded = records.of_commits(recorded, commits)
+            recorded = records.of_commits(recorded, options.commits)
         except ValueError as error:
-            sys.exit(f"--commits {options.commits}: {error}")
+            sys.exit(f"--commits {','.join(options.commits)}: {error}")
     print(f"\n{records.report(recorded)}")
 
 
